@@ -1,0 +1,151 @@
+package discovery
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+)
+
+// maxOffers is how many found peers may wait for the connector: as many as one look-up finds.
+const maxOffers = 256
+
+// Discovery finds the nodes of one network for a host and keeps connections to some. Its methods may be called concurrently.
+type Discovery struct {
+	host   host.Host
+	cfg    Config
+	log    *slog.Logger
+	offers chan peer.AddrInfo
+	count  counts
+	router atomic.Pointer[kademlia] // nil unless running
+}
+
+// New returns a Discovery over h. It starts nothing; Run does. The error is that of cfg.Validate.
+func New(h host.Host, cfg Config) (*Discovery, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Discovery{host: h, cfg: cfg, log: cfg.Logger, offers: make(chan peer.AddrInfo, maxOffers)}, nil
+}
+
+// Run takes part in the network's DHT, looks for other nodes and dials them until ctx is done. It returns nil after its
+// last goroutine has ended; an error means that it could not start. Call it once. The connections stay.
+func (d *Discovery) Run(ctx context.Context) error {
+	sub, err := d.host.EventBus().Subscribe(
+		[]any{new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerConnectednessChanged)},
+		eventbus.Name("discovery"), eventbus.BufSize(256))
+	if err != nil {
+		return fmt.Errorf("discovery: subscribe to connections: %w", err)
+	}
+	defer sub.Close()
+	k, err := newKademlia(ctx, d.host, d.cfg)
+	if err != nil {
+		return err
+	}
+	d.router.Store(k)
+	defer d.router.Store(nil)
+
+	var wg sync.WaitGroup
+	advertise, lookup := make(chan struct{}, 1), make(chan struct{}, 1)
+	c := &connector{
+		Discovery: d,
+		table:     newCandidates(d.host.ID(), d.cfg.Candidates, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))),
+		results:   make(chan dialed),
+	}
+	wg.Go(func() { c.run(ctx, sub.Out(), advertise, lookup) })
+	wg.Go(func() { d.advertiseLoop(ctx, k, advertise) })
+	wg.Go(func() { d.lookupLoop(ctx, k, lookup) })
+	if d.cfg.MDNS {
+		wg.Go(func() { d.mdnsLoop(ctx) })
+	}
+	<-ctx.Done()
+	wg.Wait()
+	if err := k.close(); err != nil {
+		d.log.Warn("the DHT did not stop cleanly", "err", err)
+	}
+	return nil
+}
+
+// Add offers a peer that something else found. It is dialled when neighbours are missing. Add never blocks: when too many
+// are waiting already the peer is dropped and counted.
+func (d *Discovery) Add(info peer.AddrInfo) {
+	select {
+	case d.offers <- info:
+	default:
+		d.count.dropped.Add(1)
+	}
+}
+
+// offer is Add for callers that can wait.
+func (d *Discovery) offer(ctx context.Context, info peer.AddrInfo) {
+	select {
+	case d.offers <- info:
+	case <-ctx.Done():
+	}
+}
+
+// Counters is what a Discovery has done since New, and how it stands.
+type Counters struct {
+	Advertisements    uint64
+	AdvertiseFailures uint64
+	Lookups           uint64
+	LookupFailures    uint64 // timed out; what they found before is used
+	Found             uint64 // peers offered with an address to dial, repeated ones too
+	Dropped           uint64 // peers offered by Add while too many were waiting
+
+	DialsOK      uint64
+	DialsRefused uint64
+	DialsTimeout uint64
+	DialsOther   uint64
+
+	LastAdvertise time.Time // zero: never
+	Neighbours    int       // connected peers of this network
+	Candidates    int       // peers remembered, connected ones included
+	RoutingTable  int       // peers in the DHT's table; 0 when not running
+}
+
+// counts is Counters while it is being counted.
+type counts struct {
+	advertisements, advertiseFailures, lookups, lookupFailures, found, dropped atomic.Uint64
+	dialsOK, dialsRefused, dialsTimeout, dialsOther                            atomic.Uint64
+
+	lastAdvertise          atomic.Pointer[time.Time]
+	neighbours, candidates atomic.Int64
+}
+
+// Counters returns the counts now.
+func (d *Discovery) Counters() Counters {
+	n := &d.count
+	c := Counters{
+		Advertisements:    n.advertisements.Load(),
+		AdvertiseFailures: n.advertiseFailures.Load(),
+		Lookups:           n.lookups.Load(),
+		LookupFailures:    n.lookupFailures.Load(),
+		Found:             n.found.Load(),
+		Dropped:           n.dropped.Load(),
+		DialsOK:           n.dialsOK.Load(),
+		DialsRefused:      n.dialsRefused.Load(),
+		DialsTimeout:      n.dialsTimeout.Load(),
+		DialsOther:        n.dialsOther.Load(),
+		Neighbours:        int(n.neighbours.Load()),
+		Candidates:        int(n.candidates.Load()),
+	}
+	if at := n.lastAdvertise.Load(); at != nil {
+		c.LastAdvertise = *at
+	}
+	if k := d.router.Load(); k != nil {
+		c.RoutingTable = k.size()
+	}
+	return c
+}
