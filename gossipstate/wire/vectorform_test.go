@@ -1,0 +1,258 @@
+package wire_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strconv"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/p2pnode/p2pnode/gossipstate/wire"
+)
+
+// The forms in which vectors.json states what a message holds.
+
+type expect struct {
+	Digest       *digestJSON    `json:"digest,omitempty"`
+	Signed       *signedJSON    `json:"signed,omitempty"`
+	SigningBytes string         `json:"signing_bytes,omitempty"`
+	Entry        *entryJSON     `json:"entry,omitempty"`
+	Root         *rootJSON      `json:"root,omitempty"`
+	Update       *updateJSON    `json:"update,omitempty"`
+	SyncFrame    *syncFrameJSON `json:"sync_frame,omitempty"`
+	BeatFrame    *beatFrameJSON `json:"beat_frame,omitempty"`
+	Beat         *beatJSON      `json:"beat,omitempty"`
+}
+
+type digestJSON struct {
+	Owner          string `json:"owner"`
+	Generation     uint64 `json:"generation,string"`
+	Version        uint64 `json:"version,string"`
+	Floor          uint64 `json:"floor,string"`
+	Root           string `json:"root"`
+	Entries        uint32 `json:"entries"`
+	Bytes          uint64 `json:"bytes,string"`
+	Status         string `json:"status"`
+	BeatAnchor     string `json:"beat_anchor,omitempty"`
+	BeatT0         uint64 `json:"beat_t0,string,omitempty"`
+	BeatIntervalMS int64  `json:"beat_interval_ms,omitempty"`
+	BeatLength     uint32 `json:"beat_length,omitempty"`
+}
+
+type signedJSON struct {
+	Digest    string `json:"digest"`
+	Signature string `json:"signature"`
+}
+
+type entryJSON struct {
+	Key         string    `json:"key"`
+	Value       valueJSON `json:"value"`
+	Version     uint64    `json:"version,string"`
+	Clock       uint64    `json:"clock,string"`
+	Tombstone   bool      `json:"tombstone,omitempty"`
+	ContentType string    `json:"content_type,omitempty"`
+	Written     uint64    `json:"written,string"`
+	Expires     uint64    `json:"expires,string"`
+	Ext         string    `json:"ext,omitempty"`
+	Size        int       `json:"size,omitempty"`
+	KeyHash     string    `json:"key_hash,omitempty"`
+	Canonical   string    `json:"canonical,omitempty"`
+	Leaf        string    `json:"leaf,omitempty"`
+}
+
+// valueJSON is the value in hex when it is short; its length and SHA-256 always.
+type valueJSON struct {
+	Hex    string `json:"hex,omitempty"`
+	Length int    `json:"length"`
+	SHA256 string `json:"sha256"`
+}
+
+type rootJSON struct {
+	Entries int    `json:"entries"`
+	Bytes   uint64 `json:"bytes,string"`
+	Root    string `json:"root"`
+}
+
+type updateJSON struct {
+	Digest      *digestJSON  `json:"digest"`
+	Signed      *signedJSON  `json:"signed"`
+	Previous    uint64       `json:"previous,string"`
+	Entries     []*entryJSON `json:"entries,omitempty"`
+	More        bool         `json:"more,omitempty"`
+	RootMatches bool         `json:"root_matches,omitempty"` // a whole snapshot: the entries make the digest's root
+}
+
+type syncFrameJSON struct {
+	Hello  *helloJSON      `json:"hello,omitempty"`
+	Items  *itemsJSON      `json:"items,omitempty"`
+	Wants  *wantsJSON      `json:"wants,omitempty"`
+	Update *syncUpdateJSON `json:"update,omitempty"`
+	Done   bool            `json:"done,omitempty"`
+}
+
+type helloJSON struct {
+	Salt   string        `json:"salt"`
+	Topics []summaryJSON `json:"topics,omitempty"`
+}
+
+type summaryJSON struct {
+	Topic       string `json:"topic"`
+	Owners      uint64 `json:"owners,string"`
+	Fingerprint uint64 `json:"fingerprint,string"`
+}
+
+type itemsJSON struct {
+	Topic string     `json:"topic"`
+	Items []itemJSON `json:"items,omitempty"`
+	More  bool       `json:"more,omitempty"`
+}
+
+type itemJSON struct {
+	Owner      string `json:"owner"`
+	Generation uint64 `json:"generation,string"`
+	Version    uint64 `json:"version,string"`
+	Root       string `json:"root,omitempty"`
+}
+
+type wantsJSON struct {
+	Topic   string     `json:"topic"`
+	Wants   []itemJSON `json:"wants,omitempty"`
+	Digests bool       `json:"digests,omitempty"`
+}
+
+type syncUpdateJSON struct {
+	Topic  string      `json:"topic"`
+	Update *updateJSON `json:"update"`
+	AgeMS  int64       `json:"age_ms,string"`
+}
+
+type beatFrameJSON struct {
+	Hello        *beatHelloJSON `json:"hello,omitempty"`
+	Digest       *signedJSON    `json:"digest,omitempty"`
+	Beats        []*beatJSON    `json:"beats,omitempty"`
+	Fingerprints []string       `json:"fingerprints,omitempty"` // decimal
+	Unknown      []uint32       `json:"unknown,omitempty"`
+}
+
+type beatHelloJSON struct {
+	Salt   string   `json:"salt"`
+	Topics []string `json:"topics,omitempty"`
+}
+
+type beatJSON struct {
+	Anchor   uint32 `json:"anchor"`
+	Index    uint32 `json:"index"`
+	Preimage string `json:"preimage"`
+}
+
+func hexOf(b []byte) string { return hex.EncodeToString(b) }
+
+func digestOf(d *wire.Digest) *digestJSON {
+	j := &digestJSON{
+		Owner: hexOf(d.Owner[:]), Generation: uint64(d.Generation), Version: uint64(d.Version), Floor: uint64(d.Floor),
+		Root: hexOf(d.Root[:]), Entries: d.Entries, Bytes: d.Bytes, Status: d.Status.String(),
+		BeatT0: d.BeatT0, BeatIntervalMS: d.BeatInterval.Milliseconds(), BeatLength: d.BeatLength,
+	}
+	if d.BeatAnchor != (wire.Anchor{}) {
+		j.BeatAnchor = hexOf(d.BeatAnchor[:])
+	}
+	return j
+}
+
+func signedOf(s *wire.SignedDigest) *signedJSON {
+	return &signedJSON{Digest: hexOf(s.Digest), Signature: hexOf(s.Signature)}
+}
+
+func entryOf(e *wire.Entry) *entryJSON {
+	return &entryJSON{
+		Key: e.Key, Value: valueOf(e.Value), Version: uint64(e.Version), Clock: uint64(e.Clock), Tombstone: e.Tombstone,
+		ContentType: e.ContentType, Written: e.Written, Expires: e.Expires, Ext: hexOf(e.Ext),
+	}
+}
+
+func valueOf(b []byte) valueJSON {
+	sum := sha256.Sum256(b)
+	j := valueJSON{Length: len(b), SHA256: hexOf(sum[:])}
+	if len(b) <= 1024 {
+		j.Hex = hexOf(b)
+	}
+	return j
+}
+
+func updateOf(u *wire.Update) *updateJSON {
+	j := &updateJSON{Digest: digestOf(&u.Digest), Signed: signedOf(&u.Signed), Previous: uint64(u.Previous), More: u.More}
+	for i := range u.Entries {
+		j.Entries = append(j.Entries, entryOf(&u.Entries[i]))
+	}
+	return j
+}
+
+func syncFrameOf(f *wire.SyncFrame) *syncFrameJSON {
+	j := &syncFrameJSON{Done: f.Done}
+	if h := f.Hello; h != nil {
+		j.Hello = &helloJSON{Salt: hexOf(h.Salt[:])}
+		for _, s := range h.Topics {
+			j.Hello.Topics = append(j.Hello.Topics, summaryJSON{Topic: s.Topic, Owners: s.Owners, Fingerprint: s.Fingerprint})
+		}
+	}
+	if l := f.Items; l != nil {
+		j.Items = &itemsJSON{Topic: l.Topic, More: l.More}
+		for _, it := range l.Items {
+			j.Items.Items = append(j.Items.Items, itemJSON{
+				Owner: hexOf(it.Owner[:]), Generation: uint64(it.Generation), Version: uint64(it.Version), Root: hexOf(it.Root[:]),
+			})
+		}
+	}
+	if l := f.Wants; l != nil {
+		j.Wants = &wantsJSON{Topic: l.Topic, Digests: l.Digests}
+		for _, w := range l.Wants {
+			j.Wants.Wants = append(j.Wants.Wants, itemJSON{
+				Owner: hexOf(w.Owner[:]), Generation: uint64(w.Generation), Version: uint64(w.Version),
+			})
+		}
+	}
+	if u := f.Update; u != nil {
+		j.Update = &syncUpdateJSON{Topic: u.Topic, Update: updateOf(&u.Update), AgeMS: u.Age.Milliseconds()}
+	}
+	return j
+}
+
+func beatFrameOf(f *wire.BeatFrame) *beatFrameJSON {
+	j := &beatFrameJSON{Unknown: f.Unknown}
+	if f.Hello != nil {
+		j.Hello = &beatHelloJSON{Salt: hexOf(f.Hello.Salt[:]), Topics: f.Hello.Topics}
+	}
+	if f.Digest != nil {
+		j.Digest = signedOf(f.Digest)
+	}
+	for i := range f.Beats {
+		j.Beats = append(j.Beats, beatOf(&f.Beats[i]))
+	}
+	for _, p := range f.Fingerprints {
+		j.Fingerprints = append(j.Fingerprints, strconv.FormatUint(p, 10))
+	}
+	return j
+}
+
+func beatOf(b *wire.Beat) *beatJSON {
+	return &beatJSON{Anchor: b.Anchor, Index: b.Index, Preimage: hexOf(b.Preimage[:])}
+}
+
+// readEntries takes apart a list of entries, each framed as in an Update.
+func readEntries(b []byte) ([]wire.Entry, error) {
+	var entries []wire.Entry
+	for len(b) > 0 {
+		_, _, tag := protowire.ConsumeTag(b)
+		element, n := protowire.ConsumeBytes(b[max(tag, 0):])
+		if tag < 0 || n < 0 {
+			return nil, wire.ErrMalformed
+		}
+		e, err := wire.UnmarshalEntry(element)
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, e)
+		b = b[tag+n:]
+	}
+	return entries, nil
+}
