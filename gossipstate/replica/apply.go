@@ -1,0 +1,169 @@
+package replica
+
+import (
+	"errors"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/p2pnode/p2pnode/gossipstate"
+	"github.com/p2pnode/p2pnode/gossipstate/wire"
+)
+
+// arrival says how an update came.
+type arrival struct {
+	from  peer.ID
+	path  string        // label of CountApplied: rumor, sync, beat
+	age   time.Duration // since the owner's last proof of life, as the sender knows it
+	heard bool          // the owner itself said it just now
+}
+
+// receive takes in a verified update of a peer: the one way by which state of others gets into the table. newer is true when
+// the update is not applied and its digest is newer than any seen of its owner.
+func (t *table) receive(tt *topicTable, v *wire.Verified, a arrival, now time.Time) (outcome gossipstate.Outcome, newer bool, err error) {
+	u := v.Update()
+	owner := u.Digest.Owner
+	if owner == t.r.self && t.me.published {
+		return gossipstate.Stale, false, t.ownDigestFromOutside(tt, &u.Digest)
+	}
+	if tt.name != wire.Members && owner != t.r.self {
+		if _, _, known := t.members().state.Digest(owner); !known {
+			t.requestPull(t.members(), owner, a.from, now)
+			t.r.counters.one(CountDropped, "owner_unknown")
+			return gossipstate.Gap, false, nil
+		}
+	}
+	result, err := tt.state.Apply(v, now)
+	switch {
+	case errors.Is(err, gossipstate.ErrRootMismatch):
+		t.r.counters.one(CountDropped, "root_mismatch")
+		t.requestSnapshot(tt, owner, a.from, now)
+		return 0, false, err
+	case err != nil:
+		t.r.counters.one(CountDropped, "replica_full")
+		return 0, false, err
+	}
+	switch result.Outcome {
+	case gossipstate.Applied:
+		t.r.counters.one(CountApplied, a.path)
+		t.applied(tt, owner, &result, a, now)
+	case gossipstate.Gap:
+		t.r.counters.one(CountDropped, "gap")
+		newer = tt.noteGap(&u.Digest)
+		t.requestPullOf(tt, u, a.from, now)
+	case gossipstate.Stale:
+		t.r.counters.one(CountDropped, "stale")
+	}
+	return result.Outcome, newer, nil
+}
+
+// noteGap remembers the newest digest seen of an owner whose copy lags; true when d is it.
+func (tt *topicTable) noteGap(d *gossipstate.Digest) bool {
+	if seen, ok := tt.newest[d.Owner]; ok && d.Compare(&seen) <= 0 {
+		return false
+	}
+	tt.newest[d.Owner] = *d
+	return true
+}
+
+// applied follows up a change of an owner's copy, by a peer or by this node itself.
+func (t *table) applied(tt *topicTable, owner gossipstate.ID, result *gossipstate.Result, a arrival, now time.Time) {
+	digest, _, _ := tt.state.Digest(owner)
+	if result.Old.Generation != 0 {
+		t.unlist(tt, itemOf(&result.Old))
+	}
+	t.list(tt, itemOf(&digest))
+	if seen, ok := tt.newest[owner]; ok && seen.Compare(&digest) <= 0 {
+		delete(tt.newest, owner)
+		delete(t.pulls, pullKey{tt.name, owner})
+	}
+	remote := a.from != ""
+	if remote {
+		d := t.disk.dirty(tt.name, owner)
+		d.change(result)
+	}
+	if tt.name == wire.Members {
+		t.membersChanged(&digest, a, now)
+	}
+	t.notify(tt, result.Events, remote)
+	if remote {
+		t.withdrawBeaten(tt, result, now)
+	}
+}
+
+// membersChanged tells the failure detector of a newer digest on members.
+func (t *table) membersChanged(d *gossipstate.Digest, a arrival, now time.Time) {
+	heard := now
+	if !a.heard {
+		heard = now.Add(-a.age)
+	}
+	transitions, err := t.live.Digest(*d, heard, now)
+	if err != nil {
+		t.r.counters.one(CountDropped, "member_table_full")
+		return
+	}
+	t.transitions(transitions)
+}
+
+// withdrawBeaten writes tombstones for this node's live entries that a change of another owner has beaten.
+func (t *table) withdrawBeaten(tt *topicTable, result *gossipstate.Result, now time.Time) {
+	if !t.me.published {
+		return
+	}
+	var keys []string
+	for _, e := range result.Changed {
+		keys = append(keys, e.Key)
+	}
+	var withdrawals []gossipstate.Mutation
+	for _, key := range tt.state.Beaten(t.r.self, keys) {
+		withdrawals = append(withdrawals, gossipstate.Mutation{Key: key, Withdraw: true})
+	}
+	if len(withdrawals) == 0 {
+		return
+	}
+	if _, err := t.commit(tt, withdrawals, now); err != nil {
+		t.r.log.Warn("cannot withdraw values that others have replaced", "topic", tt.name, "error", err)
+	}
+}
+
+func itemOf(d *gossipstate.Digest) wire.Item {
+	return wire.Item{Owner: d.Owner, Generation: d.Generation, Version: d.Version, Root: d.Root}
+}
+
+// list and unlist keep the fingerprints of all links up to date.
+func (t *table) list(tt *topicTable, item wire.Item) {
+	for _, l := range t.links {
+		if set := l.sets[tt.name]; set != nil {
+			set.Add(item)
+		}
+	}
+}
+
+func (t *table) unlist(tt *topicTable, item wire.Item) {
+	for _, l := range t.links {
+		if set := l.sets[tt.name]; set != nil {
+			set.Remove(item)
+		}
+	}
+}
+
+// verify checks an update for the topic and counts what is wrong with it.
+func (r *Replica) verify(domain wire.Domain, u wire.Update) (wire.Verified, error) {
+	v, err := wire.Verify(domain, u)
+	if err != nil {
+		r.counters.one(CountDropped, reason(err))
+	}
+	return v, err
+}
+
+// reason is the label of an error of package wire.
+func reason(err error) string {
+	switch {
+	case errors.Is(err, wire.ErrTooLarge):
+		return "too_large"
+	case errors.Is(err, wire.ErrBadSignature):
+		return "bad_signature"
+	default:
+		return "malformed"
+	}
+}

@@ -1,0 +1,419 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/p2pnode/p2pnode/gossipstate"
+	"github.com/p2pnode/p2pnode/gossipstate/liveness"
+	"github.com/p2pnode/p2pnode/gossipstate/reconcile"
+	"github.com/p2pnode/p2pnode/gossipstate/wire"
+)
+
+const (
+	beatService = "p2pnode.beat"
+	beatTimeout = 30 * time.Second // for one frame: three of the slowest beats
+	openTimeout = 5 * time.Second
+
+	neighboursWanted = 8  // beat streams that this node opens until it has so many
+	neighboursMax    = 16 // beat streams that it keeps when others open them
+	beatRetry        = 3 * time.Second
+
+	maxUnknown = 16 // anchors asked for in one frame
+)
+
+// beatLink is a running beat stream with a neighbour.
+type beatLink struct {
+	stream      network.Stream
+	opened      bool          // by this node
+	ourTopics   []string      // in the order of our fingerprints
+	theirTopics []string      // in the order of theirs; nil before their hello
+	sent        wire.Anchor   // anchor of the last digest sent on it
+	unknown     []uint32      // anchors to ask for in the next frame
+	heard       time.Time     // when its last frame came
+	agrees      bool          // its last fingerprints were ours
+	differs     time.Time     // since when they are not; zero: they agree
+	interval    time.Duration // of its beats, as signed
+}
+
+// openBeats opens beat streams while there are too few.
+func (t *table) openBeats(now time.Time) {
+	if !t.me.published || t.me.status == wire.Leaving {
+		return
+	}
+	running := t.beatsOpening
+	for _, l := range t.links {
+		if l.beats != nil {
+			running++
+		}
+	}
+	for ; running < neighboursWanted; running++ {
+		l := t.randomLink(func(l *link) bool { return l.beats == nil && !now.Before(l.beatsAt) })
+		if l == nil {
+			return
+		}
+		l.beatsAt = now.Add(beatRetry + time.Duration(t.rng.Int64N(int64(beatRetry))))
+		t.beatsOpening++
+		p := l.peer
+		t.tasks.spawn(func(ctx context.Context) { t.r.openBeats(ctx, p) })
+	}
+}
+
+func (r *Replica) openBeats(ctx context.Context, p peer.ID) {
+	open, cancel := context.WithTimeout(network.WithAllowLimitedConn(ctx, beatService), openTimeout)
+	stream, err := r.host.NewStream(open, p, r.beatProtocol())
+	cancel()
+	admitted := false
+	if stopped := r.do(ctx, func(t *table) {
+		t.beatsOpening--
+		admitted = err == nil && t.admitBeats(stream, true)
+	}); stopped != nil || !admitted {
+		if stream != nil {
+			stream.Reset()
+		}
+		return
+	}
+	defer resetWith(ctx, stream)()
+	r.runBeats(ctx, stream)
+}
+
+// serveBeats is the handler of beat streams that others open.
+func (r *Replica) serveBeats(ctx context.Context, stream network.Stream) {
+	admitted := false
+	if err := r.do(ctx, func(t *table) { admitted = t.admitBeats(stream, false) }); err != nil || !admitted {
+		r.counters.one(CountBeat, "refused")
+		stream.Reset()
+		return
+	}
+	r.runBeats(ctx, stream)
+}
+
+// admitBeats makes stream the beat stream of its link. When both sides opened one, that of the smaller owner stays.
+func (t *table) admitBeats(stream network.Stream, opened bool) bool {
+	l := t.link(stream.Conn().RemotePeer())
+	if l.beats != nil {
+		oursStays := t.r.self.Compare(l.owner) < 0
+		if l.beats.opened == opened || l.beats.opened != oursStays {
+			l.beats.stream.Reset() // it is broken, or gives way; its end will not touch the new one
+		} else {
+			return false
+		}
+	} else if !opened && t.neighbours() >= neighboursMax {
+		return false
+	}
+	if !t.me.published || t.me.status == wire.Leaving {
+		return false
+	}
+	l.beats = &beatLink{stream: stream, opened: opened, ourTopics: t.r.topics, heard: time.Now(), interval: t.me.interval}
+	return true
+}
+
+func (t *table) neighbours() int {
+	n := 0
+	for _, l := range t.links {
+		if l.beats != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// runBeats sends and takes beats until the stream breaks.
+func (r *Replica) runBeats(ctx context.Context, stream network.Stream) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	p := stream.Conn().RemotePeer()
+	err := r.exchangeBeats(ctx, cancel, stream)
+	stream.Reset()
+	if errors.Is(err, wire.ErrMalformed) || errors.Is(err, wire.ErrTooLarge) || errors.Is(err, wire.ErrBadSignature) {
+		r.counters.one(CountBeat, "malformed")
+	}
+	r.do(context.WithoutCancel(ctx), func(t *table) { t.beatsEnded(p, stream) })
+}
+
+func (r *Replica) exchangeBeats(ctx context.Context, cancel context.CancelFunc, stream network.Stream) error {
+	framer, err := newFramer(stream, beatService, beatTimeout, func(direction string, n int) {
+		r.counters.add(CountBeatBytes, direction, uint64(n))
+	})
+	if err != nil {
+		return err
+	}
+	defer framer.release()
+	sent := make(chan error, 1)
+	go func() {
+		defer cancel()
+		sent <- r.sendBeats(ctx, framer)
+	}()
+	err = r.takeBeats(ctx, framer)
+	stream.Reset()
+	cancel()
+	return errors.Join(err, <-sent)
+}
+
+// sendBeats sends a frame with each own beat when it is due.
+func (r *Replica) sendBeats(ctx context.Context, f *framer) error {
+	hello := true
+	for {
+		var frame *wire.BeatFrame
+		var next time.Duration
+		if err := r.do(ctx, func(t *table) { frame, next = t.beatFrame(f.stream, hello, time.Now()) }); err != nil {
+			return err
+		}
+		if frame == nil {
+			return nil
+		}
+		if err := f.write(wire.MarshalBeatFrame(frame)); err != nil {
+			return err
+		}
+		hello = false
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(next):
+		}
+	}
+}
+
+// beatFrame is the next frame for the link that stream belongs to, and how long until the one after it. Nil when the stream
+// is not the link's any more.
+func (t *table) beatFrame(stream network.Stream, hello bool, now time.Time) (*wire.BeatFrame, time.Duration) {
+	l := t.links[stream.Conn().RemotePeer()]
+	if l == nil || l.beats == nil || l.beats.stream != stream {
+		return nil, 0
+	}
+	t.renewBeats(now)
+	b := l.beats
+	f := &wire.BeatFrame{Unknown: b.unknown}
+	b.unknown = nil
+	if hello {
+		f.Hello = &wire.BeatHello{Salt: l.salt, Topics: b.ourTopics}
+	}
+	if anchor := t.me.chain.Anchor(); b.sent != anchor {
+		_, signed, _ := t.members().state.Digest(t.r.self)
+		f.Digest, b.sent = &signed, anchor
+	}
+	k := t.me.beat(now)
+	if k > 0 {
+		f.Beats = append(f.Beats, t.me.chain.Beat(k))
+	}
+	f.Beats = append(f.Beats, t.relayed(k, now)...)
+	for _, topic := range b.ourTopics {
+		if set := l.sets[topic]; set != nil {
+			f.Fingerprints = append(f.Fingerprints, set.Fingerprint())
+		} else {
+			f.Fingerprints = append(f.Fingerprints, 0)
+		}
+	}
+	due := t.me.t0.Add(time.Duration(k+1) * t.me.interval)
+	return f, max(time.Millisecond, due.Sub(now))
+}
+
+// relayed are the beats of others that go to every neighbour with beat k of this node.
+func (t *table) relayed(k uint32, now time.Time) []wire.Beat {
+	if t.relayAt != k {
+		t.relayAt = k
+		budget := float64(t.r.cfg.Liveness.BeatBudget) * t.me.interval.Seconds()
+		t.relay = t.live.Relay(int(budget), now)
+	}
+	return t.relay
+}
+
+// renewBeats signs a new chain before the old one runs out.
+func (t *table) renewBeats(now time.Time) {
+	if t.me.chain.Left(t.me.beat(now)) > liveness.ReanchorLeft || t.me.conflict {
+		return
+	}
+	old := t.me
+	t.me.renewChain(t.r.self, now)
+	if _, err := t.commit(t.members(), nil, now); err != nil {
+		t.me.chain, t.me.t0 = old.chain, old.t0
+		t.r.log.Warn("cannot renew the beat chain", "error", err)
+	}
+}
+
+// takeBeats reads frames until the stream breaks or the neighbour breaks a rule.
+func (r *Replica) takeBeats(ctx context.Context, f *framer) error {
+	domain := wire.Domain{Network: r.cfg.Network, Topic: wire.Members}
+	for {
+		var frame wire.BeatFrame
+		err := f.read(func(b []byte) (err error) {
+			frame, err = wire.UnmarshalBeatFrame(b)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		announced, err := r.announcement(domain, frame.Digest)
+		if err != nil {
+			return err
+		}
+		var fault error
+		if err := r.do(ctx, func(t *table) { fault = t.takeBeatFrame(f.stream, &frame, announced, time.Now()) }); err != nil {
+			return err
+		}
+		if fault != nil {
+			return fault
+		}
+	}
+}
+
+// announcement is the update that says no more than digest; nil for nil.
+func (r *Replica) announcement(domain wire.Domain, signed *wire.SignedDigest) (*wire.Verified, error) {
+	if signed == nil {
+		return nil, nil
+	}
+	digest, err := wire.UnmarshalDigest(signed.Digest)
+	if err != nil {
+		return nil, err
+	}
+	v, err := r.verify(domain, wire.Update{Signed: *signed, Digest: digest, Previous: digest.Version})
+	if err != nil {
+		return nil, err
+	}
+	return &v, nil
+}
+
+// takeBeatFrame applies one frame of a neighbour.
+func (t *table) takeBeatFrame(stream network.Stream, f *wire.BeatFrame, announced *wire.Verified, now time.Time) error {
+	p := stream.Conn().RemotePeer()
+	l := t.links[p]
+	if l == nil || l.beats == nil || l.beats.stream != stream {
+		return fmt.Errorf("beat stream of %s was replaced", p)
+	}
+	l.beats.heard = now
+	if f.Hello != nil {
+		if err := t.beatsBegin(l, f.Hello, now); err != nil {
+			return err
+		}
+	} else if l.beats.theirTopics == nil {
+		return fmt.Errorf("%w: beats before a hello", wire.ErrMalformed)
+	}
+	if announced != nil {
+		if announced.Update().Digest.Owner != l.owner {
+			return fmt.Errorf("%w: digest of another owner on a beat stream", wire.ErrMalformed)
+		}
+		l.beats.interval = announced.Update().Digest.BeatInterval
+		// A root mismatch means that entries changed with the digest: they are pulled.
+		_, _, _ = t.receive(t.members(), announced, arrival{from: p, path: "beat", heard: true}, now)
+	}
+	for _, name := range f.Unknown {
+		if name == t.me.chain.Anchor().Name() {
+			l.beats.sent = wire.Anchor{} // the digest goes out again with the next beat
+		}
+	}
+	t.compareFingerprints(l, f.Fingerprints, now)
+	return t.takeBeatsOf(l, f.Beats, now)
+}
+
+// beatsBegin takes the neighbour's hello: both salts are known, so fingerprints can be kept.
+func (t *table) beatsBegin(l *link, hello *wire.BeatHello, now time.Time) error {
+	if l.beats.theirTopics != nil {
+		return fmt.Errorf("%w: second hello", wire.ErrMalformed)
+	}
+	l.beats.theirTopics = append([]string{}, hello.Topics...)
+	key := reconcile.LinkKey(t.r.self, l.salt, l.owner, hello.Salt)
+	l.sets = map[string]*reconcile.Set{}
+	for _, name := range hello.Topics {
+		if tt := t.topics[name]; tt != nil {
+			l.sets[name] = reconcile.NewSet(key, tt.state.Items())
+		}
+	}
+	t.live.NeighbourUp(l.owner, now)
+	return nil
+}
+
+// compareFingerprints starts a sync when they have differed for longer than a rumor takes: for more than half a beat.
+func (t *table) compareFingerprints(l *link, theirs []uint64, now time.Time) {
+	b := l.beats
+	if len(theirs) != len(b.theirTopics) {
+		return
+	}
+	b.agrees = true
+	for i, name := range b.theirTopics {
+		set := l.sets[name]
+		// 0 was sent before the sender knew our salt: it says nothing.
+		if set != nil && theirs[i] != 0 && theirs[i] != set.Fingerprint() {
+			b.agrees = false
+		}
+	}
+	switch {
+	case b.agrees:
+		b.differs = time.Time{}
+	case b.differs.IsZero():
+		b.differs = now
+	case now.Sub(b.differs) > b.interval/2:
+		t.wantSync(l, now)
+	}
+}
+
+// takeBeatsOf gives beats to the failure detector. A forged one ends the stream.
+func (t *table) takeBeatsOf(l *link, beats []wire.Beat, now time.Time) error {
+	for i := range beats {
+		outcome, transitions, err := t.live.Beat(l.owner, beats[i], now)
+		t.transitions(transitions)
+		if err != nil {
+			t.r.counters.one(CountBeat, "forged")
+			return fmt.Errorf("%w: %w", wire.ErrMalformed, err)
+		}
+		t.r.counters.one(CountBeat, outcome.String())
+		if outcome == liveness.UnknownAnchor && len(l.beats.unknown) < maxUnknown {
+			l.beats.unknown = append(l.beats.unknown, beats[i].Anchor)
+		}
+	}
+	return nil
+}
+
+// beatsEnded follows the end of a beat stream, unless another has taken its place.
+func (t *table) beatsEnded(p peer.ID, stream network.Stream) {
+	l := t.links[p]
+	if l == nil || l.beats == nil || l.beats.stream != stream {
+		return
+	}
+	t.neighbourLost(l)
+}
+
+// neighbourLost tells the failure detector that beats can run no more, and finds out why.
+func (t *table) neighbourLost(l *link) {
+	if l.beats == nil {
+		return
+	}
+	l.beats.stream.Reset()
+	l.beats, l.sets = nil, nil
+	t.transitions(t.live.NeighbourDown(l.owner, liveness.ConnectionLost, time.Now()))
+	t.probe(l.peer, l.owner, t.r.probeLost)
+}
+
+// probeLate looks after neighbours whose beat is overdue: a process that was killed leaves no sign on QUIC, but its TCP port
+// refuses.
+func (t *table) probeLate(now time.Time) {
+	for _, l := range t.links {
+		if l.beats == nil || now.Sub(l.beats.heard) < l.beats.interval*3/2 || now.Sub(l.probed) < 2*l.beats.interval {
+			continue
+		}
+		l.probed = now
+		t.probe(l.peer, l.owner, t.r.probe)
+	}
+}
+
+// probe finds out in the background what became of p.
+func (t *table) probe(p peer.ID, owner gossipstate.ID, how func(context.Context, peer.ID) liveness.Loss) {
+	t.tasks.spawn(func(ctx context.Context) {
+		verdict := how(ctx, p)
+		t.r.do(ctx, func(t *table) { t.probed(p, owner, verdict) })
+	})
+}
+
+func (t *table) probed(p peer.ID, owner gossipstate.ID, verdict liveness.Loss) {
+	l := t.links[p]
+	switch running := l != nil && l.beats != nil; {
+	case !running:
+		t.transitions(t.live.NeighbourDown(owner, verdict, time.Now()))
+	case verdict == liveness.RedialRefused:
+		t.neighbourLost(l) // its connection has not noticed yet
+	}
+}

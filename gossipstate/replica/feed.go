@@ -1,0 +1,43 @@
+package replica
+
+import "sync"
+
+// feedSize is how many events a slow reader may be behind before it lags. Bounded, so that no reader costs memory.
+const feedSize = 256
+
+// feed is the bounded queue between the table's goroutine and one reader. The table never waits for it: events that do not
+// fit are dropped and counted, and the reader is told.
+type feed[T any] struct {
+	mu     sync.Mutex
+	queue  []T
+	missed uint64
+	wake   chan struct{} // holds one token while there is something to take
+}
+
+func newFeed[T any]() *feed[T] { return &feed[T]{wake: make(chan struct{}, 1)} }
+
+// put adds one event; false when it was dropped. After the first drop all are dropped until the reader has caught up.
+func (f *feed[T]) put(event T) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fits := f.missed == 0 && len(f.queue) < feedSize
+	if fits {
+		f.queue = append(f.queue, event)
+	} else {
+		f.missed++
+	}
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+	return fits
+}
+
+// take empties the queue and says how many events were dropped after what it returns.
+func (f *feed[T]) take() (events []T, missed uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	events, missed = f.queue, f.missed
+	f.queue, f.missed = nil, 0
+	return events, missed
+}

@@ -1,0 +1,226 @@
+package replica
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	mrand "math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+
+	"github.com/p2pnode/p2pnode/gossipstate"
+	"github.com/p2pnode/p2pnode/gossipstate/reconcile"
+	"github.com/p2pnode/p2pnode/gossipstate/wire"
+)
+
+const (
+	// syncPauseMin to Config.AntiEntropy is the pause before the next sync with a peer with which one repaired nothing.
+	syncPauseMin = 700 * time.Millisecond
+	// yieldSync is how long the larger peer waits for the smaller one's sync on a new connection.
+	yieldSync = 1500 * time.Millisecond
+)
+
+// link is what the table knows about one peer.
+type link struct {
+	peer  peer.ID
+	owner gossipstate.ID
+	salt  wire.Salt                 // our share of the link key, while the peer is connected
+	sets  map[string]*reconcile.Set // fingerprints per common topic, while beats run
+	beats *beatLink                 // nil while no beat stream runs
+
+	speaks    bool // it is connected and on our network
+	syncing   bool
+	syncAt    time.Time // zero: none is due
+	syncPause time.Duration
+	served    *bucket // syncs it may open
+
+	beatsAt time.Time // not before it, open a beat stream
+	probed  time.Time // last probe of a late or lost neighbour
+}
+
+// link is the link of p, made when there is none. The peer must have an Ed25519 identity: connected ones of our network do.
+func (t *table) link(p peer.ID) *link {
+	l := t.links[p]
+	if l == nil {
+		owner, _ := OwnerOf(p)
+		l = &link{peer: p, owner: owner, served: newBucket(syncRate, syncBurst, time.Now())}
+		rand.Read(l.salt[:])
+		t.links[p] = l
+	}
+	return l
+}
+
+// subscribeHost asks the host for the events that make and end links.
+func (r *Replica) subscribeHost() (event.Subscription, error) {
+	sub, err := r.host.EventBus().Subscribe([]any{
+		new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerProtocolsUpdated), new(event.EvtPeerConnectednessChanged),
+	}, eventbus.BufSize(1024), eventbus.Name("p2pnode/replica"))
+	if err != nil {
+		return nil, fmt.Errorf("subscribing to host events: %w", err)
+	}
+	return sub, nil
+}
+
+// followHost keeps the links in step with the host's connections.
+func (r *Replica) followHost(ctx context.Context, sub event.Subscription) {
+	defer sub.Close()
+	for _, p := range r.host.Network().Peers() {
+		r.do(ctx, func(t *table) { t.connected(p) })
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e := <-sub.Out():
+			switch e := e.(type) {
+			case event.EvtPeerIdentificationCompleted:
+				r.do(ctx, func(t *table) { t.connected(e.Peer) })
+			case event.EvtPeerProtocolsUpdated:
+				r.do(ctx, func(t *table) { t.connected(e.Peer) })
+			case event.EvtPeerConnectednessChanged:
+				if e.Connectedness == network.NotConnected {
+					r.do(ctx, func(t *table) { t.disconnected(e.Peer) })
+				}
+			}
+		}
+	}
+}
+
+// connected makes a link to a peer that speaks our sync protocol, and has it synced.
+func (t *table) connected(p peer.ID) {
+	if speaks, err := t.r.host.Peerstore().SupportsProtocols(p, t.r.syncProtocol()); err != nil || len(speaks) == 0 {
+		return
+	}
+	if t.r.host.Network().Connectedness(p) == network.NotConnected {
+		return
+	}
+	l := t.link(p)
+	if l.speaks {
+		return
+	}
+	l.speaks = true
+	l.syncPause = 0
+	l.syncAt = time.Now()
+	if t.r.self.Compare(l.owner) > 0 {
+		l.syncAt = l.syncAt.Add(yieldSync)
+	}
+}
+
+func (t *table) disconnected(p peer.ID) {
+	if t.r.host.Network().Connectedness(p) != network.NotConnected {
+		return // it is back already
+	}
+	if l := t.links[p]; l != nil {
+		delete(t.links, p)
+		t.neighbourLost(l)
+	}
+}
+
+// dueSyncs starts the syncs whose time has come, and the backstop with a random peer.
+func (t *table) dueSyncs(now time.Time) {
+	if now.After(t.nextBackstop) {
+		jitter := time.Duration(t.rng.Int64N(int64(t.r.cfg.AntiEntropy) / 2))
+		t.nextBackstop = now.Add(t.r.cfg.AntiEntropy*3/4 + jitter)
+		if l := t.randomLink(func(l *link) bool { return l.syncAt.IsZero() }); l != nil {
+			l.syncAt = now
+		}
+	}
+	for _, l := range t.links {
+		if t.syncsStarted >= maxSyncsStarted {
+			return
+		}
+		if l.speaks && !l.syncing && !l.syncAt.IsZero() && !now.Before(l.syncAt) {
+			t.startSync(l)
+		}
+	}
+}
+
+// randomLink is a random connected link that fits, or nil.
+func (t *table) randomLink(fits func(*link) bool) *link {
+	var found []*link
+	for _, l := range t.links {
+		if l.speaks && fits(l) {
+			found = append(found, l)
+		}
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	slices.SortFunc(found, func(a, b *link) int { return a.owner.Compare(b.owner) })
+	return found[t.rng.IntN(len(found))]
+}
+
+func (t *table) startSync(l *link) {
+	l.syncing = true
+	l.syncAt = time.Time{}
+	t.syncsStarted++
+	p := l.peer
+	t.tasks.spawn(func(ctx context.Context) {
+		s, err := t.r.withPeer(ctx, p, func(ctx context.Context, s *session) error { return s.syncAll(ctx) })
+		t.r.do(ctx, func(t *table) { t.syncDone(p, s, err) })
+	})
+}
+
+func (t *table) syncDone(p peer.ID, s *session, err error) {
+	t.syncsStarted--
+	l := t.links[p]
+	switch {
+	case err != nil:
+		t.r.counters.one(CountSync, syncFailure(err))
+		t.r.log.Debug("sync failed", "peer", p.ShortString(), "error", err)
+	case s.repaired > 0:
+		t.r.counters.one(CountSync, "repaired")
+	default:
+		t.r.counters.one(CountSync, "equal")
+	}
+	if err == nil && !t.synced {
+		t.synced = true
+		close(t.firstSync)
+	}
+	if l == nil {
+		return
+	}
+	l.syncing = false
+	if err == nil && s.repaired > 0 {
+		l.syncPause = 0
+		return
+	}
+	l.syncPause = min(max(2*l.syncPause, syncPauseMin), t.r.cfg.AntiEntropy)
+	if err != nil && l.syncAt.IsZero() {
+		l.syncAt = time.Now().Add(l.syncPause + time.Duration(mrand.Int64N(int64(syncPauseMin))))
+	}
+}
+
+// wantSync has l synced as soon as its pause allows.
+func (t *table) wantSync(l *link, now time.Time) {
+	if l.syncing || !l.syncAt.IsZero() {
+		return
+	}
+	l.syncAt = now.Add(l.syncPause)
+}
+
+// admitSync says whether p may open one more sync now; the caller gives it back in syncsServed.
+func (t *table) admitSync(p peer.ID) bool {
+	if t.syncsServed >= maxSyncsServed || !t.link(p).served.take(time.Now()) {
+		return false
+	}
+	t.syncsServed++
+	return true
+}
+
+// age is how long ago owner proved that it lives; 0 for this node.
+func (t *table) age(owner gossipstate.ID) time.Duration {
+	if owner == t.r.self {
+		return 0
+	}
+	heard := t.live.Heard(owner)
+	if heard.IsZero() {
+		return t.r.cfg.Liveness.ForgetAfter / 2
+	}
+	return max(0, time.Since(heard))
+}

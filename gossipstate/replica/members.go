@@ -1,0 +1,188 @@
+package replica
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/p2pnode/p2pnode/gossipstate"
+	"github.com/p2pnode/p2pnode/gossipstate/wire"
+)
+
+// Keys on members under which every node describes itself.
+const (
+	keyName  = "node.name"  // UTF-8
+	keyAgent = "node.agent" // UTF-8
+	keyTags  = "node.tags"  // JSON object of strings
+	keyAddrs = "node.addrs" // libp2p signed peer record
+
+	maxName = 64  // bytes
+	maxTags = 512 // bytes of JSON
+)
+
+// Description is what a node tells about itself. Empty fields are not told.
+type Description struct {
+	Name  string // at most 64 bytes
+	Agent string // program and version, at most 64 bytes
+	Tags  map[string]string
+	Addrs []byte // signed peer record, as libp2p marshals its envelope
+}
+
+// Describe makes d what this node tells about itself on "members"; what is as it was is not written again. Errors:
+// *gossipstate.KeyError, ErrIdentityConflict, ErrStopped.
+func (r *Replica) Describe(ctx context.Context, d Description) error {
+	values := map[string][]byte{keyName: []byte(d.Name), keyAgent: []byte(d.Agent), keyAddrs: d.Addrs}
+	if len(d.Tags) > 0 {
+		tags, err := json.Marshal(d.Tags)
+		if err != nil {
+			return err
+		}
+		values[keyTags] = tags
+	}
+	for key, limit := range map[string]int{keyName: maxName, keyAgent: maxName, keyTags: maxTags} {
+		if len(values[key]) > limit {
+			return &gossipstate.KeyError{Key: key, Reason: fmt.Sprintf("%d bytes, the limit is %d", len(values[key]), limit)}
+		}
+	}
+	select {
+	case <-r.ready:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.idle:
+		return ErrStopped
+	}
+	var err error
+	stopped := r.do(ctx, func(t *table) { err = t.describe(values) })
+	return errors.Join(stopped, err)
+}
+
+func (t *table) describe(values map[string][]byte) error {
+	var mutations []gossipstate.Mutation
+	for _, key := range []string{keyName, keyAgent, keyTags, keyAddrs} {
+		value := values[key]
+		rec := t.members().state.GetOwned(t.r.self, key)
+		switch {
+		case len(value) == 0 && rec.Live():
+			mutations = append(mutations, gossipstate.Mutation{Key: key, Delete: true})
+		case len(value) > 0 && (!rec.Live() || string(rec.Entry.Value) != string(value)):
+			mutations = append(mutations, gossipstate.Mutation{Key: key, Value: value})
+		}
+	}
+	if len(mutations) == 0 {
+		return nil
+	}
+	_, err := t.commit(t.members(), mutations, time.Now())
+	return err
+}
+
+func (t *table) describedAs(owner gossipstate.ID, key string) []byte {
+	if rec := t.members().state.GetOwned(owner, key); rec.Live() {
+		return rec.Entry.Value
+	}
+	return nil
+}
+
+func (t *table) nameOf(owner gossipstate.ID) string {
+	return string(t.describedAs(owner, keyName))
+}
+
+// Members is the member table, this node included, sorted by owner key.
+func (r *Replica) Members(ctx context.Context) (members []Member, err error) {
+	err = r.do(ctx, func(t *table) {
+		for _, m := range t.live.Members(time.Now()) {
+			out := Member{
+				ID: PeerOf(m.Owner), Name: t.nameOf(m.Owner), Self: m.Owner == r.self, Status: m.Status.String(), Phi: m.Phi,
+				Heard: m.Heard, Generation: m.Generation, Version: m.Version, Agent: string(t.describedAs(m.Owner, keyAgent)),
+			}
+			// Tags that do not decode are an owner's own fault and shown as none.
+			_ = json.Unmarshal(t.describedAs(m.Owner, keyTags), &out.Tags)
+			if l := t.links[out.ID]; l != nil && l.beats != nil {
+				out.Neighbour, out.Agrees = true, l.beats.agrees
+			}
+			members = append(members, out)
+		}
+	})
+	return members, err
+}
+
+// Agreement with neighbours on one topic, as their last beats showed it.
+func (t *table) agreement() (agree, of int) {
+	for _, l := range t.links {
+		if l.beats != nil && l.beats.theirTopics != nil {
+			of++
+			if l.beats.agrees {
+				agree++
+			}
+		}
+	}
+	return agree, of
+}
+
+// Neighbours counts the neighbours whose last beat showed this node's fingerprints, and all of them.
+func (r *Replica) Neighbours(ctx context.Context) (agree, of int, err error) {
+	err = r.do(ctx, func(t *table) { agree, of = t.agreement() })
+	return agree, of, err
+}
+
+const (
+	leavePeers   = 3 // peers that must have heard it
+	leaveTimeout = 5 * time.Second
+)
+
+// Leave tells the network that this node stops on purpose, and waits until three peers know it, or all that are connected,
+// at most 5 s. Run goes on until Close.
+func (r *Replica) Leave(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
+	var peers []peer.ID
+	var err error
+	if stopped := r.do(ctx, func(t *table) { peers, err = t.sayLeaving() }); stopped != nil {
+		return stopped
+	}
+	if err != nil || len(peers) == 0 {
+		return err
+	}
+	told := make(chan struct{}, len(peers))
+	var g errgroup.Group
+	g.SetLimit(2 * leavePeers)
+	for _, p := range peers {
+		g.Go(func() error {
+			_, err := r.withPeer(ctx, p, func(ctx context.Context, s *session) error { return s.syncAll(ctx) })
+			if err == nil {
+				told <- struct{}{}
+			}
+			if len(told) >= leavePeers {
+				cancel()
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // failures show in how many were told
+	if need := min(leavePeers, len(peers)); len(told) < need {
+		return fmt.Errorf("only %d of %d peers were told that this node leaves", len(told), need)
+	}
+	return nil
+}
+
+// sayLeaving signs the last digest of this process and returns the peers to tell.
+func (t *table) sayLeaving() ([]peer.ID, error) {
+	if !t.me.published || t.me.conflict {
+		return nil, nil
+	}
+	t.me.status = wire.Leaving
+	if _, err := t.commit(t.members(), nil, time.Now()); err != nil {
+		return nil, err
+	}
+	var peers []peer.ID
+	for _, l := range t.links {
+		if l.speaks {
+			peers = append(peers, l.peer)
+		}
+	}
+	return peers, nil
+}

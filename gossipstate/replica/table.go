@@ -1,0 +1,238 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/p2pnode/p2pnode/gossipstate"
+	"github.com/p2pnode/p2pnode/gossipstate/liveness"
+	"github.com/p2pnode/p2pnode/gossipstate/wire"
+)
+
+// tickEvery is how often the table looks at what is due: pulls, syncs, silence. The hold of a gap is one tick.
+const tickEvery = 100 * time.Millisecond
+
+// table is everything that one goroutine owns. Its methods run in that goroutine alone.
+type table struct {
+	r      *Replica
+	tasks  *tasks
+	rng    *rand.Rand
+	topics map[string]*topicTable
+	live   *liveness.Table
+	links  map[peer.ID]*link
+	pulls  map[pullKey]*pull
+	me     identity
+	disk   disk
+	feeds  map[*feed[Transition]]bool // watchers of members
+
+	syncsStarted int // sessions of ours that run
+	syncsServed  int // sessions of others that run
+	pullsRunning int
+	beatsOpening int
+
+	relay   []wire.Beat // beats of others that go out with beat relayAt of this node
+	relayAt uint32
+
+	firstSync     chan struct{} // closed after the first sync that ended well
+	synced        bool
+	nextBackstop  time.Time
+	nextHousework time.Time
+}
+
+// topicTable is one state topic.
+type topicTable struct {
+	name      string
+	domain    wire.Domain
+	state     *gossipstate.State
+	gossip    *pubsub.Topic
+	sub       *pubsub.Subscription
+	published gossipstate.Version // newest own version that was published as a rumor
+	wake      chan struct{}       // holds a token while there is something to publish
+	rates     map[gossipstate.ID]*bucket
+	newest    map[gossipstate.ID]gossipstate.Digest // of owners with a gap: the newest digest seen
+	feeds     map[*feed[Event]]string               // watchers, with the prefix they watch
+	seq       uint64
+}
+
+func newTable(r *Replica) (*table, error) {
+	live, err := liveness.New(r.cfg.Liveness, r.self, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	t := &table{
+		r: r, live: live, rng: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		topics: map[string]*topicTable{}, links: map[peer.ID]*link{}, pulls: map[pullKey]*pull{},
+		feeds: map[*feed[Transition]]bool{}, firstSync: make(chan struct{}), disk: newDisk(),
+	}
+	for _, name := range r.topics {
+		domain := wire.Domain{Network: r.cfg.Network, Topic: name}
+		t.topics[name] = &topicTable{
+			name: name, domain: domain, state: gossipstate.New(gossipstate.DefaultConfig(domain)),
+			wake: make(chan struct{}, 1), rates: map[gossipstate.ID]*bucket{},
+			newest: map[gossipstate.ID]gossipstate.Digest{}, feeds: map[*feed[Event]]string{},
+		}
+	}
+	if err := t.load(); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *table) members() *topicTable { return t.topics[wire.Members] }
+
+// loop runs commands and ticks until ctx ends, Close is called or the introduction failed.
+func (t *table) loop(ctx context.Context, introduced <-chan error) error {
+	tick := time.NewTicker(tickEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.r.stop:
+			return nil
+		case err := <-introduced:
+			if err != nil {
+				return err
+			}
+			introduced = nil
+		case f := <-t.r.commands:
+			f(t)
+		case now := <-tick.C:
+			t.tick(now)
+		}
+	}
+}
+
+func (t *table) tick(now time.Time) {
+	t.transitions(t.live.Tick(now))
+	t.duePulls(now)
+	t.dueSyncs(now)
+	t.openBeats(now)
+	t.probeLate(now)
+	if now.After(t.nextHousework) {
+		t.nextHousework = now.Add(houseworkEvery)
+		t.housework(now)
+	}
+}
+
+const houseworkEvery = time.Second
+
+// housework is what may wait a second: expiry, forgetting, rate buckets that are full again, the disk.
+func (t *table) housework(now time.Time) {
+	for _, tt := range t.topics {
+		t.expire(tt, now)
+		for owner, b := range tt.rates {
+			if b.full(now) {
+				delete(tt.rates, owner)
+			}
+		}
+	}
+	for _, owner := range t.live.ForgetCandidates(now) {
+		t.forget(owner)
+	}
+	t.flush()
+}
+
+// forget drops an owner from every topic.
+func (t *table) forget(owner gossipstate.ID) {
+	for _, tt := range t.topics {
+		item, held := tt.state.Item(owner)
+		if !held {
+			continue
+		}
+		result := tt.state.Drop(owner)
+		t.unlist(tt, item)
+		t.notify(tt, result.Events, true)
+		t.disk.dirty(tt.name, owner).all()
+	}
+	t.live.Forget(owner)
+}
+
+// join subscribes to the gossipsub topics and starts what serves them.
+func (t *table) join() error {
+	for _, name := range t.r.topics {
+		if err := t.joinTopic(t.topics[name]); err != nil {
+			return fmt.Errorf("joining topic %q: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (t *table) joinTopic(tt *topicTable) error {
+	gossip := GossipTopic(t.r.cfg.Network, tt.name)
+	if err := t.r.pubsub.RegisterTopicValidator(gossip, t.r.validator(tt)); err != nil {
+		return err
+	}
+	var err error
+	if tt.gossip, err = t.r.pubsub.Join(gossip, pubsub.WithTopicMessageIdFn(messageID)); err != nil {
+		return err
+	}
+	if tt.sub, err = tt.gossip.Subscribe(); err != nil {
+		return err
+	}
+	t.tasks.spawn(func(ctx context.Context) { drain(ctx, tt.sub) })
+	t.tasks.spawn(func(ctx context.Context) { t.r.publish(ctx, tt) })
+	return nil
+}
+
+// drain takes delivered messages off the subscription: the validator has applied them.
+func drain(ctx context.Context, sub *pubsub.Subscription) {
+	for {
+		if _, err := sub.Next(ctx); err != nil {
+			return
+		}
+	}
+}
+
+// leaveTopics undoes join, as far as it went.
+func (t *table) leaveTopics() {
+	for _, tt := range t.topics {
+		if tt.sub != nil {
+			tt.sub.Cancel()
+		}
+		if tt.gossip != nil {
+			if err := tt.gossip.Close(); err != nil && !errors.Is(err, context.Canceled) { // the application ended pubsub first
+				t.r.log.Warn("leaving a topic", "topic", tt.name, "error", err)
+			}
+			t.r.pubsub.UnregisterTopicValidator(GossipTopic(t.r.cfg.Network, tt.name))
+		}
+	}
+}
+
+// bucket is a token bucket: burst tokens, refilled at rate a second.
+type bucket struct {
+	tokens float64
+	last   time.Time
+	rate   float64
+	burst  float64
+}
+
+func newBucket(rate, burst float64, now time.Time) *bucket {
+	return &bucket{tokens: burst, last: now, rate: rate, burst: burst}
+}
+
+func (b *bucket) refill(now time.Time) {
+	b.tokens = min(b.burst, b.tokens+b.rate*max(0, now.Sub(b.last).Seconds()))
+	b.last = now
+}
+
+// take takes one token; false when there is none.
+func (b *bucket) take(now time.Time) bool {
+	b.refill(now)
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
+}
+
+func (b *bucket) full(now time.Time) bool {
+	b.refill(now)
+	return b.tokens >= b.burst
+}
