@@ -1,0 +1,208 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
+
+	"github.com/p2pnode/p2pnode/gossipstate/replica"
+	"github.com/p2pnode/p2pnode/gossipstate/wire"
+	"github.com/p2pnode/p2pnode/nonce"
+)
+
+// Status sums the node up, as of now.
+func (n *Node) Status(ctx context.Context) (Status, error) {
+	s := Status{Info: n.Info(), Uptime: time.Since(n.info.Started), Peers: len(n.host.Network().Peers()), Counters: n.Metrics()}
+	b := n.bootstrap.State()
+	s.Bootstrap = Bootstrap{Wanted: b.Wanted, Connected: b.Connected, Failures: b.Failures}
+	s.Joined = s.Peers > 0 || b.Wanted == 0
+	members, err := n.replica.Members(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	s.Members = count(members)
+	if s.State, err = n.topicStatus(ctx); err != nil {
+		return Status{}, err
+	}
+	if s.Work, err = n.workStatus(ctx); err != nil {
+		return Status{}, err
+	}
+	s.Problems = n.problems(members, b.Wanted, b.Connected)
+	return s, nil
+}
+
+func count(members []replica.Member) MemberCount {
+	var c MemberCount
+	for _, m := range members {
+		switch m.Status {
+		case "alive":
+			c.Alive++
+		case "suspect":
+			c.Suspect++
+		case "dead":
+			c.Dead++
+		case "left":
+			c.Left++
+		}
+	}
+	return c
+}
+
+func (n *Node) topicStatus(ctx context.Context) ([]TopicStatus, error) {
+	agree, of, err := n.replica.Neighbours(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []TopicStatus
+	for _, name := range append([]string{wire.Members}, n.cfg.Network.Topics...) {
+		topic, err := n.replica.Topic(name)
+		if err != nil {
+			return nil, err
+		}
+		d, err := topic.Digest(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, TopicStatus{
+			Topic: name, Fingerprint: d.Fingerprint, Owners: d.Owners, Keys: d.Keys, Tombstones: d.Tombstones, Bytes: d.Bytes,
+			Agree: agree, Of: of, MeshPeers: n.tracer.peers(replica.GossipTopic(n.cfg.Network.Name, name)),
+		})
+	}
+	return all, nil
+}
+
+func (n *Node) workStatus(ctx context.Context) (WorkStatus, error) {
+	w := WorkStatus{Enabled: n.cfg.Work.Enabled}
+	for _, pool := range n.pools {
+		jobs, err := pool.Jobs(ctx)
+		if err != nil {
+			return WorkStatus{}, err
+		}
+		for _, j := range jobs {
+			switch j.State {
+			case nonce.Running:
+				w.Running++
+			case nonce.Canceled:
+				w.Canceled++
+			default:
+				w.Done++
+			}
+		}
+		w.Rate += pool.Rate()
+	}
+	return w, nil
+}
+
+// problems are what an operator may want to act on, worst first.
+func (n *Node) problems(members []replica.Member, wanted, connected int) []Problem {
+	var all []Problem
+	if n.damaged != nil {
+		all = append(all, Problem{
+			Level: "error", Code: CodeStoreCorrupt, Detail: n.damaged.Error(), Hint: "p2pnode errors " + CodeStoreCorrupt,
+		})
+	}
+	if wanted > 0 && connected == 0 {
+		all = append(all, Problem{
+			Level: "warn", Code: CodeBootstrapUnreachable,
+			Detail: fmt.Sprintf("none of %d bootstrap peers answers", wanted), Hint: "p2pnode status --json",
+		})
+	}
+	for _, m := range members {
+		if m.Status == "suspect" {
+			all = append(all, Problem{
+				Level: "warn", Code: CodeMemberSuspected,
+				Detail: fmt.Sprintf("member %s is suspected (phi %.1f)", label(m), m.Phi), Hint: "p2pnode members",
+			})
+		}
+	}
+	return all
+}
+
+func label(m replica.Member) string {
+	if m.Name != "" {
+		return m.Name
+	}
+	return m.ID.String()
+}
+
+// Peers are the connected peers, one row each, sorted by id.
+func (n *Node) Peers() []Peer {
+	names := n.names()
+	var all []Peer
+	for _, id := range n.host.Network().Peers() {
+		conns := n.host.Network().ConnsToPeer(id)
+		if len(conns) == 0 {
+			continue
+		}
+		all = append(all, n.peer(id, best(conns), names[id]))
+	}
+	slices.SortFunc(all, func(a, b Peer) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	return all
+}
+
+// names are the names that members give themselves; none while the replica does not run.
+func (n *Node) names() map[peer.ID]string {
+	names := map[peer.ID]string{}
+	select {
+	case <-n.ready:
+	default:
+		return names
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	members, err := n.replica.Members(ctx)
+	if err != nil {
+		return names
+	}
+	for _, m := range members {
+		names[m.ID] = m.Name
+	}
+	return names
+}
+
+// best is the connection that is used first: a direct one, the oldest.
+func best(conns []network.Conn) network.Conn {
+	return slices.MinFunc(conns, func(a, b network.Conn) int {
+		if a.Stat().Limited != b.Stat().Limited {
+			if a.Stat().Limited {
+				return 1
+			}
+			return -1
+		}
+		return a.Stat().Opened.Compare(b.Stat().Opened)
+	})
+}
+
+func (n *Node) peer(id peer.ID, c network.Conn, name string) Peer {
+	p := Peer{
+		ID: id, Name: name, Direction: "out", Transport: transport(c.RemoteMultiaddr()), Addr: c.RemoteMultiaddr(),
+		RTT: n.host.Peerstore().LatencyEWMA(id), Since: c.Stat().Opened,
+	}
+	if c.Stat().Direction == network.DirInbound {
+		p.Direction = "in"
+	}
+	if _, err := c.RemoteMultiaddr().ValueForProtocol(multiaddr.P_CIRCUIT); err == nil {
+		p.Relayed = true
+	}
+	if agent, err := n.host.Peerstore().Get(id, "AgentVersion"); err == nil {
+		p.Agent, _ = agent.(string)
+	}
+	for _, topic := range n.tracer.topics(id) {
+		name := strings.TrimPrefix(topic, prefix+n.cfg.Network.Name+"/state/")
+		p.Mesh = append(p.Mesh, strings.TrimSuffix(name, "/1"))
+	}
+	return p
+}
+
+func transport(addr multiaddr.Multiaddr) string {
+	if _, err := addr.ValueForProtocol(multiaddr.P_QUIC_V1); err == nil {
+		return "quic-v1"
+	}
+	return "tcp"
+}
