@@ -30,6 +30,8 @@ type Config struct {
 	// FirstSync is how long the start waits for one sync before this node publishes, so that it learns what it said before.
 	// Default 5 s; 0 for the first node of a network, which has nobody to ask.
 	FirstSync time.Duration
+	// Description is what this node tells about itself from its first publication on; Replica.Describe changes it.
+	Description Description
 	// Store keeps the state on disk. Nil keeps it in memory: the node then begins anew at every start.
 	Store *store.Store
 	// Logger gets the few events worth a line. Nil: none.
@@ -67,6 +69,7 @@ func (c *Config) Validate() error {
 		inRange("anti-entropy interval", c.AntiEntropy, time.Second, 10*time.Minute),
 		inRange("tombstone ttl", c.TombstoneTTL, time.Minute, 365*24*time.Hour),
 		inRange("first sync", c.FirstSync, 0, time.Minute),
+		c.Description.Validate(),
 		c.Liveness.Validate())
 	return errors.Join(faults...)
 }

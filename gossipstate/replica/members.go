@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,8 +22,9 @@ const (
 	keyTags  = "node.tags"  // JSON object of strings
 	keyAddrs = "node.addrs" // libp2p signed peer record
 
-	maxName = 64  // bytes
-	maxTags = 512 // bytes of JSON
+	maxName  = 64      // bytes
+	maxTags  = 1024    // bytes of JSON
+	maxAddrs = 4 << 10 // bytes; libp2p's own limit for a signed record is larger
 )
 
 // Description is what a node tells about itself. Empty fields are not told.
@@ -33,21 +35,37 @@ type Description struct {
 	Addrs []byte // signed peer record, as libp2p marshals its envelope
 }
 
+// values are the entries that tell d, in a fixed order; a nil value tells nothing.
+func (d *Description) values() []gossipstate.Mutation {
+	var tags []byte
+	if len(d.Tags) > 0 {
+		var err error
+		if tags, err = json.Marshal(d.Tags); err != nil {
+			panic("replica: strings always have a JSON form: " + err.Error())
+		}
+	}
+	return []gossipstate.Mutation{
+		{Key: keyName, Value: []byte(d.Name)}, {Key: keyAgent, Value: []byte(d.Agent)},
+		{Key: keyTags, Value: tags}, {Key: keyAddrs, Value: d.Addrs},
+	}
+}
+
+// Validate reports a field that is too long as *gossipstate.KeyError; nil when there is none.
+func (d *Description) Validate() error {
+	limits := map[string]int{keyName: maxName, keyAgent: maxName, keyTags: maxTags, keyAddrs: maxAddrs}
+	for _, m := range d.values() {
+		if limit := limits[m.Key]; len(m.Value) > limit {
+			return &gossipstate.KeyError{Key: m.Key, Reason: fmt.Sprintf("%d bytes, the limit is %d", len(m.Value), limit)}
+		}
+	}
+	return nil
+}
+
 // Describe makes d what this node tells about itself on "members"; what is as it was is not written again. Errors:
 // *gossipstate.KeyError, ErrIdentityConflict, ErrStopped.
 func (r *Replica) Describe(ctx context.Context, d Description) error {
-	values := map[string][]byte{keyName: []byte(d.Name), keyAgent: []byte(d.Agent), keyAddrs: d.Addrs}
-	if len(d.Tags) > 0 {
-		tags, err := json.Marshal(d.Tags)
-		if err != nil {
-			return err
-		}
-		values[keyTags] = tags
-	}
-	for key, limit := range map[string]int{keyName: maxName, keyAgent: maxName, keyTags: maxTags} {
-		if len(values[key]) > limit {
-			return &gossipstate.KeyError{Key: key, Reason: fmt.Sprintf("%d bytes, the limit is %d", len(values[key]), limit)}
-		}
+	if err := d.Validate(); err != nil {
+		return err
 	}
 	select {
 	case <-r.ready:
@@ -57,27 +75,32 @@ func (r *Replica) Describe(ctx context.Context, d Description) error {
 		return ErrStopped
 	}
 	var err error
-	stopped := r.do(ctx, func(t *table) { err = t.describe(values) })
+	stopped := r.do(ctx, func(t *table) { err = t.describe(&d) })
 	return errors.Join(stopped, err)
 }
 
-func (t *table) describe(values map[string][]byte) error {
-	var mutations []gossipstate.Mutation
-	for _, key := range []string{keyName, keyAgent, keyTags, keyAddrs} {
-		value := values[key]
-		rec := t.members().state.GetOwned(t.r.self, key)
-		switch {
-		case len(value) == 0 && rec.Live():
-			mutations = append(mutations, gossipstate.Mutation{Key: key, Delete: true})
-		case len(value) > 0 && (!rec.Live() || string(rec.Entry.Value) != string(value)):
-			mutations = append(mutations, gossipstate.Mutation{Key: key, Value: value})
-		}
-	}
+func (t *table) describe(d *Description) error {
+	mutations := t.undescribed(d)
 	if len(mutations) == 0 {
 		return nil
 	}
 	_, err := t.commit(t.members(), mutations, time.Now())
 	return err
+}
+
+// undescribed is what must be written so that this node tells d.
+func (t *table) undescribed(d *Description) []gossipstate.Mutation {
+	var mutations []gossipstate.Mutation
+	for _, m := range d.values() {
+		rec := t.members().state.GetOwned(t.r.self, m.Key)
+		switch {
+		case len(m.Value) == 0 && rec.Live():
+			mutations = append(mutations, gossipstate.Mutation{Key: m.Key, Delete: true})
+		case len(m.Value) > 0 && (!rec.Live() || !bytes.Equal(rec.Entry.Value, m.Value)):
+			mutations = append(mutations, m)
+		}
+	}
+	return mutations
 }
 
 func (t *table) describedAs(owner gossipstate.ID, key string) []byte {

@@ -59,7 +59,7 @@ func (t *table) publishSelf() error {
 	t.me.interval = t.r.cfg.Liveness.BeatInterval
 	t.me.renewChain(t.r.self, now)
 	t.me.published = true
-	_, err := t.commit(t.members(), nil, now)
+	_, err := t.commit(t.members(), t.undescribed(&t.r.cfg.Description), now)
 	return err
 }
 
