@@ -1,0 +1,248 @@
+package api
+
+import (
+	"encoding/hex"
+	"maps"
+	"math"
+	"os"
+	"runtime"
+	rtdebug "runtime/debug"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/p2pnode/p2pnode/gossipstate/replica"
+	"github.com/p2pnode/p2pnode/node"
+)
+
+// protocol is the range of wire versions this program speaks: version 1 of every stream and topic.
+var protocol = Protocol{Speaks: 1, Min: 1, Max: 1}
+
+// maxPhi caps phi, which grows without end while a member is silent.
+const maxPhi = 1e6
+
+// finite is x as JSON can carry it: no infinity, and 0 for what is no number.
+func finite(x float64) float64 {
+	if math.IsNaN(x) {
+		return 0
+	}
+	return min(max(x, -math.MaxFloat64), math.MaxFloat64)
+}
+
+// list is s converted by f, never nil: empty lists are [] in JSON.
+func list[S, T any](s []S, f func(S) T) []T {
+	out := make([]T, len(s))
+	for i := range s {
+		out[i] = f(s[i])
+	}
+	return out
+}
+
+// text is id in full, "" when there is none.
+func text(id peer.ID) string {
+	if id == "" {
+		return ""
+	}
+	return id.String()
+}
+
+// stamp is t to the millisecond.
+func stamp(t time.Time) Time { return Time{t.Truncate(time.Millisecond)} }
+
+func versionOf(i node.Info) Version {
+	v := Version{Version: i.Version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, Protocol: protocol}
+	if build, ok := rtdebug.ReadBuildInfo(); ok {
+		for _, s := range build.Settings {
+			if s.Key == "vcs.revision" {
+				v.Commit = s.Value
+			}
+		}
+	}
+	return v
+}
+
+func nodeInfoOf(i node.Info) NodeInfo {
+	n := NodeInfo{
+		ID: text(i.ID), Name: i.Name, Network: i.Network, Profile: i.Profile, Version: i.Version, Home: i.Home,
+		Topics: slices.Clone(i.Topics), Listen: make([]string, len(i.Listen)), Addrs: make([]string, len(i.Addrs)),
+		Started: stamp(i.Started), PID: os.Getpid(),
+	}
+	if n.Topics == nil {
+		n.Topics = []string{}
+	}
+	for k, a := range i.Listen {
+		n.Listen[k] = a.String()
+	}
+	for k, a := range i.Addrs {
+		n.Addrs[k] = a.String() + "/p2p/" + n.ID
+	}
+	return n
+}
+
+// statusOfNode converts all of a Status but its running jobs.
+func statusOfNode(st node.Status) Status {
+	i := st.Info
+	out := Status{
+		Schema: "p2pnode.status/v1",
+		Node: StatusNode{
+			ID: text(i.ID), Name: i.Name, Version: i.Version,
+			UptimeSeconds: st.Uptime.Round(time.Millisecond).Seconds(),
+		},
+		Network: StatusNetwork{Name: i.Network, Profile: i.Profile, Authorities: []string{}, Protocol: protocol},
+		Joined:  st.Joined,
+		Bootstrap: Bootstrap{
+			Wanted: st.Bootstrap.Wanted, Connected: st.Bootstrap.Connected, Failures: map[string]string{},
+		},
+		Peers:   st.Peers,
+		Members: MemberCount(st.Members),
+		Topics:  list(st.State, topicStatusOf),
+		Work:    []JobSummary{},
+		Worker: Worker{
+			Enabled: st.Work.Enabled, Rate: finite(st.Work.Rate),
+			Running: st.Work.Running, Done: st.Work.Done, Canceled: st.Work.Canceled,
+		},
+		Counters: list(st.Counters, metricOf),
+		Problems: list(st.Problems, func(p node.Problem) Problem { return Problem(p) }),
+	}
+	maps.Copy(out.Bootstrap.Failures, st.Bootstrap.Failures)
+	for _, t := range out.Topics {
+		out.Gossip.Topics++
+		out.Gossip.MeshPeers += t.MeshPeers
+		if len(i.Topics) > 0 && t.Topic == i.Topics[0] {
+			out.State = t
+		}
+	}
+	return out
+}
+
+func topicStatusOf(t node.TopicStatus) TopicStatus {
+	return TopicStatus{
+		Topic: t.Topic, Digest: hex.EncodeToString(t.Fingerprint[:]), Owners: t.Owners, Keys: t.Keys,
+		Tombstones: t.Tombstones, Bytes: t.Bytes, Agree: t.Agree, Of: t.Of, MeshPeers: t.MeshPeers,
+	}
+}
+
+func metricOf(m node.Metric) Metric {
+	kind := "gauge"
+	if m.Kind == node.Counter {
+		kind = "counter"
+	}
+	return Metric{Name: m.Name, Kind: kind, Labels: m.Labels, Value: finite(m.Value)}
+}
+
+func peerOf(p node.Peer) Peer {
+	out := Peer{
+		ID: text(p.ID), Name: p.Name, Direction: p.Direction, Transport: p.Transport, Path: "direct",
+		Mesh: slices.Clone(p.Mesh), Agent: p.Agent, Since: stamp(p.Since),
+	}
+	if p.Relayed {
+		out.Path = "relay"
+	}
+	if p.Addr != nil {
+		out.Addr = p.Addr.String()
+	}
+	if p.RTT > 0 {
+		seconds := p.RTT.Seconds()
+		out.RTTSeconds = &seconds
+	}
+	if out.Mesh == nil {
+		out.Mesh = []string{}
+	}
+	return out
+}
+
+func memberOf(m replica.Member) Member {
+	out := Member{
+		ID: text(m.ID), Name: m.Name, Self: m.Self, Status: m.Status, Phi: min(finite(m.Phi), maxPhi), LastHeard: stamp(m.Heard),
+		Generation: Uint64(m.Generation), StateVersion: Uint64(m.Version), Agent: m.Agent,
+		Neighbour: m.Neighbour, Agrees: m.Agrees, Tags: map[string]string{},
+	}
+	out.Version, _ = strings.CutPrefix(m.Agent, "p2pnode/")
+	if out.Version == m.Agent {
+		out.Version = "" // another program's
+	}
+	maps.Copy(out.Tags, m.Tags)
+	return out
+}
+
+func transitionOf(t replica.Transition) Transition {
+	return Transition{
+		ID: text(t.ID), Name: t.Name, From: t.From, To: t.To, Phi: min(finite(t.Phi), maxPhi), Reason: t.Reason, At: stamp(t.At),
+	}
+}
+
+func valueOf(v replica.Value) Value {
+	out := Value{
+		Key: v.Key, Owner: text(v.Owner), Version: Uint64(v.Clock), OwnerVersion: Uint64(v.Version), Encoding: "base64",
+		Size: len(v.Value), ContentType: v.ContentType, Written: stamp(v.Written), Expires: stamp(v.Expires),
+		Digest: hex.EncodeToString(v.Root[:]), Deleted: v.Deleted,
+	}
+	if v.Deleted {
+		return out
+	}
+	out.Value = v.Value
+	if out.Value == nil {
+		out.Value = []byte{} // an empty value is "", null is none
+	}
+	if printable(v.Value) {
+		s := string(v.Value)
+		out.Text = &s
+	}
+	return out
+}
+
+// printable reports whether b is UTF-8 that a terminal shows as it is: graphic characters, spaces, line ends, tabs.
+func printable(b []byte) bool {
+	if !utf8.Valid(b) {
+		return false
+	}
+	for _, r := range string(b) {
+		if !unicode.IsGraphic(r) && r != '\n' && r != '\t' && r != '\r' {
+			return false
+		}
+	}
+	return true
+}
+
+// changeOf converts what a Put, Deleted or Lost event says.
+func changeOf(e replica.Event) Change {
+	c := Change{Value: valueOf(e.New), Remote: e.Remote}
+	if e.Old.Key != "" {
+		old := valueOf(e.Old)
+		c.Old = &old
+	}
+	return c
+}
+
+func digestOf(d replica.Digest) Digest {
+	return Digest{
+		Topic: d.Topic, Digest: hex.EncodeToString(d.Fingerprint[:]), Owners: d.Owners, Keys: d.Keys,
+		Tombstones: d.Tombstones, Bytes: d.Bytes,
+	}
+}
+
+// agreementsOf compares what the members answered with own. names gives their names.
+func agreementsOf(own replica.Digest, answers []replica.Agreement, names map[peer.ID]string) Agreements {
+	out := Agreements{Digest: digestOf(own), Members: make([]Agreement, 0, len(answers)), Agree: 1, Of: 1}
+	for _, a := range answers {
+		m := Agreement{ID: text(a.Peer), Name: names[a.Peer]}
+		out.Of++
+		if a.Err != nil {
+			m.Error = a.Err.Error()
+		} else {
+			m.Digest = &MemberDigest{Digest: hex.EncodeToString(a.Digest.Fingerprint[:]), Owners: a.Digest.Owners}
+			m.Behind = a.Behind
+			m.Agrees = a.Digest.Fingerprint == own.Fingerprint
+		}
+		if m.Agrees {
+			out.Agree++
+		}
+		out.Members = append(out.Members, m)
+	}
+	slices.SortFunc(out.Members, func(a, b Agreement) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}

@@ -1,0 +1,75 @@
+package api
+
+import (
+	"context"
+	"iter"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/p2pnode/p2pnode/gossipstate"
+	"github.com/p2pnode/p2pnode/gossipstate/replica"
+	"github.com/p2pnode/p2pnode/node"
+	"github.com/p2pnode/p2pnode/nonce/worker"
+)
+
+// Node is what the API needs of a node. Its methods may be called concurrently.
+type Node interface {
+	Info() node.Info
+	Ready() <-chan struct{} // closed once the node runs
+	Status(ctx context.Context) (node.Status, error)
+	Peers() []node.Peer
+	Metrics() []node.Metric
+	Members(ctx context.Context) ([]replica.Member, error)
+	WatchMembers(ctx context.Context) iter.Seq2[replica.Transition, error]
+	// Topic gives a state topic, for "" the first that was asked for.
+	Topic(name string) (Topic, error)
+	// Work gives the jobs of a topic, for "" of the first that was asked for.
+	Work(topic string) (Jobs, error)
+}
+
+// Topic is what the API needs of a replicated topic: the methods of replica.Topic.
+type Topic interface {
+	Name() string
+	Set(ctx context.Context, key string, value []byte, o replica.WriteOptions) (replica.Written, error)
+	Delete(ctx context.Context, key string, o replica.WriteOptions) (replica.Written, error)
+	Get(ctx context.Context, key string, owner peer.ID) (replica.Value, error)
+	List(ctx context.Context, o replica.ListOptions) ([]replica.Value, error)
+	Watch(ctx context.Context, prefix string) iter.Seq2[replica.Event, error]
+	Digest(ctx context.Context) (replica.Digest, error)
+	Ask(ctx context.Context) ([]replica.Agreement, error)
+	WaitSeen(ctx context.Context, v gossipstate.Version, n int) (seen, of int, err error)
+}
+
+// Of is n as the API needs it.
+func Of(n *node.Node) Node { return ofNode{n} }
+
+type ofNode struct{ *node.Node }
+
+func (n ofNode) Members(ctx context.Context) ([]replica.Member, error) {
+	return n.Replica().Members(ctx)
+}
+
+func (n ofNode) WatchMembers(ctx context.Context) iter.Seq2[replica.Transition, error] {
+	return n.Replica().WatchMembers(ctx)
+}
+
+func (n ofNode) Topic(name string) (Topic, error) {
+	t, err := n.Node.Topic(name)
+	if err != nil {
+		return nil, err // not a Topic that holds nil
+	}
+	return t, nil
+}
+
+func (n ofNode) Work(topic string) (Jobs, error) {
+	p, err := n.Node.Work(topic)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+var (
+	_ Topic = (*replica.Topic)(nil)
+	_ Jobs  = (*worker.Pool)(nil)
+)

@@ -1,0 +1,201 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/p2pnode/p2pnode/gossipstate/replica"
+	"github.com/p2pnode/p2pnode/node"
+)
+
+// output is an answer with a JSON body.
+type output[T any] struct{ Body T }
+
+// register declares every operation.
+func (s *Server) register(api huma.API) {
+	s.registerNode(api)
+	s.registerMembers(api)
+	s.registerState(api)
+	s.registerWatch(api)
+	s.registerJobs(api)
+}
+
+func (s *Server) registerNode(api huma.API) {
+	huma.Register(api, operation(api, http.MethodGet, "/livez", "livez", "The process serves requests"),
+		func(context.Context, *struct{}) (*output[Health], error) {
+			return &output[Health]{Health{Status: "ok", Checks: []Check{}}}, nil
+		})
+	huma.Register(api, operation(api, http.MethodGet, "/readyz", "readyz", "The node takes part in its network; 503 if not"),
+		s.readyz)
+	huma.Register(api, operation(api, http.MethodGet, "/v1/status", "status", "The node, summed up"), s.status)
+	huma.Register(api, operation(api, http.MethodGet, "/v1/node", "node", "What the node is"),
+		func(context.Context, *struct{}) (*output[NodeInfo], error) {
+			return &output[NodeInfo]{nodeInfoOf(s.node.Info())}, nil
+		})
+	huma.Register(api, operation(api, http.MethodGet, "/v1/version", "version", "Which program answers"),
+		func(context.Context, *struct{}) (*output[Version], error) {
+			return &output[Version]{versionOf(s.node.Info())}, nil
+		})
+	huma.Register(api, operation(api, http.MethodGet, "/v1/peers", "peers", "Connected peers, by id"),
+		func(context.Context, *struct{}) (*output[Page[Peer]], error) {
+			peers := list(s.node.Peers(), peerOf)
+			slices.SortFunc(peers, func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
+			return &output[Page[Peer]]{Page[Peer]{Items: peers}}, nil
+		})
+	stop := operation(api, http.MethodPost, "/v1/stop", "stop", "Leave the network and end")
+	stop.DefaultStatus = http.StatusAccepted
+	huma.Register(api, stop, func(context.Context, *struct{}) (*output[Health], error) {
+		s.cfg.Logger.Info("stopping: asked to by the API")
+		s.cfg.Stop()
+		return &output[Health]{Health{Status: "ok", Checks: []Check{}}}, nil
+	})
+}
+
+// healthOutput is a Health with the status that goes with it.
+type healthOutput struct {
+	Status int
+	Body   Health
+}
+
+func (s *Server) readyz(ctx context.Context, _ *struct{}) (*healthOutput, error) {
+	out := &healthOutput{http.StatusOK, Health{Status: "ok"}}
+	check := func(name, fault string) {
+		c := Check{Name: name, Status: "ok", Detail: fault}
+		if fault != "" {
+			c.Status = "fail"
+			out.Status, out.Body.Status = http.StatusServiceUnavailable, "fail"
+		}
+		out.Body.Checks = append(out.Body.Checks, c)
+	}
+	select {
+	case <-s.node.Ready():
+		check("started", "")
+	default:
+		check("started", "the node is starting")
+		return out, nil // its status would have to wait
+	}
+	st, err := s.node.Status(ctx)
+	if err != nil {
+		check("running", clip(err.Error()))
+		return out, nil
+	}
+	var joined, storage string
+	if !st.Joined {
+		joined = fmt.Sprintf("%d of %d bootstrap peers connected", st.Bootstrap.Connected, st.Bootstrap.Wanted)
+	}
+	for _, p := range st.Problems {
+		if p.Code == node.CodeDiskFull {
+			storage = p.Detail
+		}
+	}
+	check("joined", joined)
+	check("storage", storage)
+	return out, nil
+}
+
+func (s *Server) status(ctx context.Context, _ *struct{}) (*output[Status], error) {
+	st, err := s.node.Status(ctx)
+	if err != nil {
+		return nil, s.fail(err, "")
+	}
+	out := statusOfNode(st)
+	out.Work = s.runningJobs(ctx, st.Info.Topics)
+	return &output[Status]{out}, nil
+}
+
+func (s *Server) registerMembers(api huma.API) {
+	huma.Register(api, operation(api, http.MethodGet, "/v1/members", "members", "Members of the network, by id"), s.members)
+	huma.Register(api, operation(api, http.MethodGet, "/v1/members/{id}", "member", "One member"), s.member)
+}
+
+type membersInput struct {
+	Status string `query:"status" enum:"alive,suspect,dead,left" doc:"only members of this status"`
+	Tag    string `query:"tag" maxLength:"512" doc:"only members with this tag: NAME, or NAME=VALUE"`
+}
+
+func (s *Server) members(ctx context.Context, in *membersInput) (*output[Page[Member]], error) {
+	all, err := s.node.Members(ctx)
+	if err != nil {
+		return nil, s.fail(err, "")
+	}
+	name, value, withValue := strings.Cut(in.Tag, "=")
+	chosen := slices.DeleteFunc(list(all, memberOf), func(m Member) bool {
+		if in.Status != "" && m.Status != in.Status {
+			return true
+		}
+		tag, tagged := m.Tags[name]
+		return in.Tag != "" && (!tagged || withValue && tag != value)
+	})
+	slices.SortFunc(chosen, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
+	return &output[Page[Member]]{Page[Member]{Items: chosen}}, nil
+}
+
+type memberInput struct {
+	ID string `path:"id" maxLength:"128" doc:"peer id, node name, or unique suffix of the id"`
+}
+
+func (s *Server) member(ctx context.Context, in *memberInput) (*output[Member], error) {
+	id, err := s.resolve(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.node.Members(ctx)
+	if err != nil {
+		return nil, s.fail(err, "")
+	}
+	for _, m := range all {
+		if m.ID == id {
+			return &output[Member]{memberOf(m)}, nil
+		}
+	}
+	return nil, unknownMember(in.ID)
+}
+
+// minSuffix is how short a suffix of a peer id may be.
+const minSuffix = 4
+
+// resolve finds the peer that who names: by its id, by a member's name, or by the suffix of one member's id.
+func (s *Server) resolve(ctx context.Context, who string) (peer.ID, error) {
+	if id, err := peer.Decode(who); err == nil {
+		if _, err := replica.OwnerOf(id); err != nil {
+			return "", problem(node.CodeBadPeerID, clip(err.Error()), "ids of nodes start with 12D3KooW")
+		}
+		return id, nil
+	}
+	members, err := s.node.Members(ctx)
+	if err != nil {
+		return "", s.fail(err, "")
+	}
+	matches := choose(members, func(m replica.Member) bool { return m.Name == who })
+	if len(matches) == 0 && len(who) >= minSuffix {
+		matches = choose(members, func(m replica.Member) bool { return strings.HasSuffix(text(m.ID), who) })
+	}
+	switch len(matches) {
+	case 1:
+		return matches[0].ID, nil
+	case 0:
+		return "", unknownMember(who)
+	}
+	return "", problem(node.CodeAmbiguousPeer, fmt.Sprintf("%d members are called %q, or their ids end so", len(matches), clip(who)),
+		"write more of the id: p2pnode members --full")
+}
+
+func choose[T any](all []T, keep func(T) bool) []T {
+	var out []T
+	for _, v := range all {
+		if keep(v) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+func unknownMember(who string) *Error {
+	return problem(node.CodeUnknownMember, fmt.Sprintf("no member %q", clip(who)), "p2pnode members")
+}
