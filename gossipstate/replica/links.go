@@ -106,7 +106,7 @@ func (t *table) connected(p peer.ID) {
 	l.speaks = true
 	l.syncPause = 0
 	l.syncAt = time.Now()
-	if t.r.self.Compare(l.owner) > 0 {
+	if t.me.published && t.r.self.Compare(l.owner) > 0 { // a node that starts waits for nobody
 		l.syncAt = l.syncAt.Add(yieldSync)
 	}
 }

@@ -23,12 +23,12 @@ type identity struct {
 	conflict   bool // it has seen a second one: it does not write any more
 }
 
-// renewChain makes a new beat chain whose first beat is due one interval from now.
+// renewChain makes a new beat chain whose first beat is due at once: a neighbour watches from the first beat it sees.
 func (m *identity) renewChain(self gossipstate.ID, now time.Time) {
 	var seed [16]byte
 	rand.Read(seed[:])
 	m.chain = liveness.NewChain(self, m.generation, seed, wire.MaxBeats)
-	m.t0 = now
+	m.t0 = now.Add(-m.interval)
 }
 
 // beat is the index of the newest beat that is due at now, 0 for none.
@@ -59,8 +59,11 @@ func (t *table) publishSelf() error {
 	t.me.interval = t.r.cfg.Liveness.BeatInterval
 	t.me.renewChain(t.r.self, now)
 	t.me.published = true
-	_, err := t.commit(t.members(), t.undescribed(&t.r.cfg.Description), now)
-	return err
+	if _, err := t.commit(t.members(), t.undescribed(&t.r.cfg.Description), now); err != nil {
+		return err
+	}
+	t.openBeats(now)
+	return nil
 }
 
 // heldGeneration is the largest generation of this node's own copies, as adopted from peers: a node that lost its store

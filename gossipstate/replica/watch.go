@@ -125,7 +125,7 @@ func (t *table) transitions(all []liveness.Transition) {
 			Phi: tr.Phi, Reason: tr.Reason, At: tr.At,
 		}
 		t.r.counters.one(CountTransition, out.To)
-		t.r.log.Info("member "+out.To, "peer", id, "name", out.Name, "from", out.From, "phi", out.Phi, "reason", out.Reason)
+		t.r.log.Debug("member "+out.To, "peer", id, "name", out.Name, "from", out.From, "phi", out.Phi, "reason", out.Reason)
 		for f := range t.feeds {
 			f.put(out)
 		}
