@@ -44,7 +44,6 @@ func (n *Node) makeHost(key crypto.PrivKey) error {
 		libp2p.ConnectionManager(connections),
 		libp2p.UserAgent("p2pnode/" + n.info.Version),
 		libp2p.AddrsFactory(n.announced),
-		libp2p.DisableMetrics(),
 		// A long outage must not make the swarm refuse the dials that would end it.
 		libp2p.UDPBlackHoleSuccessCounter(nil),
 		libp2p.IPv6BlackHoleSuccessCounter(nil),

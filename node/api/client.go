@@ -283,7 +283,7 @@ func (c *Client) Ask(ctx context.Context) (Agreements, error) {
 	return get[Agreements](ctx, c, "/v1/digest", c.params("all", "true"))
 }
 
-// SubmitJob gives the network a job. The same definition submitted twice by one node is one job.
+// SubmitJob gives the network a job. Each call is a new job, unless spec names an idempotency key that was used before.
 func (c *Client) SubmitJob(ctx context.Context, spec JobSpec) (Job, error) {
 	body, err := json.Marshal(spec)
 	if err != nil {
