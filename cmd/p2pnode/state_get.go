@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/p2pnode/p2pnode/node"
+	"github.com/p2pnode/p2pnode/node/api"
+)
+
+func (a *app) stateGetCommand() *cobra.Command {
+	var raw bool
+	var owner string
+	c := &cobra.Command{
+		Use:   "get KEY",
+		Short: "Read a key",
+		Long:  "Read a key. The value is written with a line end; --raw writes exactly its bytes.",
+		Args:  exactArgs("KEY"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.ask(c.Context(), func(ctx context.Context, node *api.Client) error {
+				v, err := node.Get(ctx, args[0], owner)
+				if err != nil {
+					return err
+				}
+				return a.showValue(v, raw)
+			})
+		},
+	}
+	c.Flags().BoolVar(&raw, "raw", false, "write exactly the value's bytes")
+	c.Flags().StringVar(&owner, "owner", "", "read this peer's own entry, not the winner of all: its name, id, or an ending of the id")
+	return c
+}
+
+func (a *app) showValue(v api.Value, raw bool) error {
+	switch {
+	case a.json:
+		return a.writeJSON(v)
+	case raw:
+		_, err := a.out.Write(v.Value)
+		return err
+	}
+	text := string(v.Value)
+	if a.terminal() && strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && r != '\t' && unprintable(r) }) {
+		return node.NewError(node.CodeBadUsage, nil, "the value of "+plain(v.Key)+" is "+size(len(v.Value))+" that a terminal can't show",
+			"write it to a file with --raw, or see it as base64 with --json")
+	}
+	a.printf("%s\n", text)
+	return nil
+}
