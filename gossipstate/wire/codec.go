@@ -23,7 +23,7 @@ func UnmarshalUpdate(b []byte) (Update, error) {
 		return Update{}, err
 	}
 	var m pb.Update
-	if err := m.UnmarshalVT(b); err != nil {
+	if err := m.UnmarshalVTUnsafe(b); err != nil {
 		return Update{}, fmt.Errorf("%w: update: %w", ErrMalformed, err)
 	}
 	return updateFromPB(&m)
@@ -52,7 +52,7 @@ func UnmarshalDigest(b []byte) (Digest, error) {
 		return Digest{}, fmt.Errorf("%w: digest: %w", ErrMalformed, err)
 	}
 	var m pb.Digest
-	if err := m.UnmarshalVT(b); err != nil {
+	if err := m.UnmarshalVTUnsafe(b); err != nil {
 		return Digest{}, fmt.Errorf("%w: digest: %w", ErrMalformed, err)
 	}
 	d := Digest{
@@ -83,7 +83,7 @@ func AppendEntry(b []byte, e *Entry) []byte { return append(b, marshal(entryToPB
 // UnmarshalEntry decodes one entry. Rules are not checked: see Entry.Check. Errors wrap ErrMalformed.
 func UnmarshalEntry(b []byte) (Entry, error) {
 	var m pb.Entry
-	if err := m.UnmarshalVT(b); err != nil {
+	if err := m.UnmarshalVTUnsafe(b); err != nil {
 		return Entry{}, fmt.Errorf("%w: entry: %w", ErrMalformed, err)
 	}
 	return entryFromPB(&m), nil
@@ -209,7 +209,7 @@ func signedToPB(s SignedDigest) *pb.SignedDigest {
 }
 
 func signedFromPB(m *pb.SignedDigest) SignedDigest {
-	return SignedDigest{Digest: noEmpty(m.Digest), Signature: noEmpty(m.Signature)}
+	return SignedDigest{Digest: own(m.Digest), Signature: own(m.Signature)}
 }
 
 func entryToPB(e *Entry) *pb.Entry {
@@ -225,19 +225,15 @@ func entryToPB(e *Entry) *pb.Entry {
 
 func entryFromPB(m *pb.Entry) Entry {
 	return Entry{
-		Key: string(m.Key), Value: noEmpty(m.Value), Version: Version(m.Version), Clock: Clock(m.Clock), Tombstone: m.Tombstone,
-		ContentType: string(m.ContentType), Written: m.Written, Expires: m.Expires, Ext: noEmpty(m.Ext),
+		Key: string(m.Key), Value: own(m.Value), Version: Version(m.Version), Clock: Clock(m.Clock), Tombstone: m.Tombstone,
+		ContentType: string(m.ContentType), Written: m.Written, Expires: m.Expires, Ext: own(m.Ext),
 	}
 }
 
-// noEmpty makes "absent" and "empty" one: nil. A field may come twice, and the last one counts: the room that a longer
-// first one left is given up, since no limit counts it.
-func noEmpty(b []byte) []byte {
+// own is a copy of b, which belongs to the message it was decoded from; nil for empty, so that "absent" and "empty" are one.
+func own(b []byte) []byte {
 	if len(b) == 0 {
 		return nil
 	}
-	if cap(b) > 2*len(b)+64 {
-		return bytes.Clone(b)
-	}
-	return b
+	return bytes.Clone(b)
 }

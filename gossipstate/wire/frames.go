@@ -110,7 +110,7 @@ func UnmarshalSyncFrame(b []byte) (SyncFrame, error) {
 		return SyncFrame{}, err
 	}
 	var m pb.SyncFrame
-	if err := m.UnmarshalVT(b); err != nil {
+	if err := m.UnmarshalVTUnsafe(b); err != nil {
 		return SyncFrame{}, fmt.Errorf("%w: sync frame: %w", ErrMalformed, err)
 	}
 	if n := countSet(m.Hello != nil, m.Items != nil, m.Wants != nil, m.Update != nil, m.Done != nil); n != 1 {
@@ -272,7 +272,7 @@ func UnmarshalBeatFrame(b []byte) (BeatFrame, error) {
 		return BeatFrame{}, err
 	}
 	var m pb.BeatFrame
-	if err := m.UnmarshalVT(b); err != nil {
+	if err := m.UnmarshalVTUnsafe(b); err != nil {
 		return BeatFrame{}, fmt.Errorf("%w: beat frame: %w", ErrMalformed, err)
 	}
 	if len(m.Fingerprints) > MaxTopics || len(m.Unknown) > MaxFrameBeats {

@@ -1412,7 +1412,7 @@ func (m *Beat) SizeVT() (n int) {
 	return n
 }
 
-func (m *Digest) UnmarshalVT(dAtA []byte) error {
+func (m *Digest) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -1470,10 +1470,7 @@ func (m *Digest) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Owner = append(m.Owner[:0], dAtA[iNdEx:postIndex]...)
-			if m.Owner == nil {
-				m.Owner = []byte{}
-			}
+			m.Owner = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		case 2:
 			if wireType != 1 {
@@ -1552,10 +1549,7 @@ func (m *Digest) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Root = append(m.Root[:0], dAtA[iNdEx:postIndex]...)
-			if m.Root == nil {
-				m.Root = []byte{}
-			}
+			m.Root = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		case 6:
 			if wireType != 0 {
@@ -1643,10 +1637,7 @@ func (m *Digest) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.BeatAnchor = append(m.BeatAnchor[:0], dAtA[iNdEx:postIndex]...)
-			if m.BeatAnchor == nil {
-				m.BeatAnchor = []byte{}
-			}
+			m.BeatAnchor = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		case 10:
 			if wireType != 0 {
@@ -1727,7 +1718,7 @@ func (m *Digest) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *SignedDigest) UnmarshalVT(dAtA []byte) error {
+func (m *SignedDigest) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -1785,10 +1776,7 @@ func (m *SignedDigest) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Digest = append(m.Digest[:0], dAtA[iNdEx:postIndex]...)
-			if m.Digest == nil {
-				m.Digest = []byte{}
-			}
+			m.Digest = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		case 2:
 			if wireType != 2 {
@@ -1819,10 +1807,7 @@ func (m *SignedDigest) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Signature = append(m.Signature[:0], dAtA[iNdEx:postIndex]...)
-			if m.Signature == nil {
-				m.Signature = []byte{}
-			}
+			m.Signature = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
@@ -1846,7 +1831,7 @@ func (m *SignedDigest) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *Entry) UnmarshalVT(dAtA []byte) error {
+func (m *Entry) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -1904,10 +1889,7 @@ func (m *Entry) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Key = append(m.Key[:0], dAtA[iNdEx:postIndex]...)
-			if m.Key == nil {
-				m.Key = []byte{}
-			}
+			m.Key = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		case 2:
 			if wireType != 2 {
@@ -1938,10 +1920,7 @@ func (m *Entry) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Value = append(m.Value[:0], dAtA[iNdEx:postIndex]...)
-			if m.Value == nil {
-				m.Value = []byte{}
-			}
+			m.Value = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		case 3:
 			if wireType != 0 {
@@ -2030,10 +2009,7 @@ func (m *Entry) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.ContentType = append(m.ContentType[:0], dAtA[iNdEx:postIndex]...)
-			if m.ContentType == nil {
-				m.ContentType = []byte{}
-			}
+			m.ContentType = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		case 7:
 			if wireType != 0 {
@@ -2102,10 +2078,7 @@ func (m *Entry) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Ext = append(m.Ext[:0], dAtA[iNdEx:postIndex]...)
-			if m.Ext == nil {
-				m.Ext = []byte{}
-			}
+			m.Ext = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
@@ -2129,7 +2102,7 @@ func (m *Entry) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *Update) UnmarshalVT(dAtA []byte) error {
+func (m *Update) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -2190,7 +2163,7 @@ func (m *Update) UnmarshalVT(dAtA []byte) error {
 			if m.Signed == nil {
 				m.Signed = &SignedDigest{}
 			}
-			if err := m.Signed.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Signed.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -2243,7 +2216,7 @@ func (m *Update) UnmarshalVT(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			m.Entries = append(m.Entries, &Entry{})
-			if err := m.Entries[len(m.Entries)-1].UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Entries[len(m.Entries)-1].UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -2289,7 +2262,7 @@ func (m *Update) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *SyncFrame) UnmarshalVT(dAtA []byte) error {
+func (m *SyncFrame) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -2350,7 +2323,7 @@ func (m *SyncFrame) UnmarshalVT(dAtA []byte) error {
 			if m.Hello == nil {
 				m.Hello = &SyncHello{}
 			}
-			if err := m.Hello.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Hello.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -2386,7 +2359,7 @@ func (m *SyncFrame) UnmarshalVT(dAtA []byte) error {
 			if m.Items == nil {
 				m.Items = &SyncItems{}
 			}
-			if err := m.Items.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Items.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -2422,7 +2395,7 @@ func (m *SyncFrame) UnmarshalVT(dAtA []byte) error {
 			if m.Wants == nil {
 				m.Wants = &SyncWants{}
 			}
-			if err := m.Wants.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Wants.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -2458,7 +2431,7 @@ func (m *SyncFrame) UnmarshalVT(dAtA []byte) error {
 			if m.Update == nil {
 				m.Update = &SyncUpdate{}
 			}
-			if err := m.Update.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Update.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -2494,7 +2467,7 @@ func (m *SyncFrame) UnmarshalVT(dAtA []byte) error {
 			if m.Done == nil {
 				m.Done = &SyncDone{}
 			}
-			if err := m.Done.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Done.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -2520,7 +2493,7 @@ func (m *SyncFrame) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *SyncHello) UnmarshalVT(dAtA []byte) error {
+func (m *SyncHello) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -2578,10 +2551,7 @@ func (m *SyncHello) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Salt = append(m.Salt[:0], dAtA[iNdEx:postIndex]...)
-			if m.Salt == nil {
-				m.Salt = []byte{}
-			}
+			m.Salt = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		case 2:
 			if wireType != 2 {
@@ -2613,7 +2583,7 @@ func (m *SyncHello) UnmarshalVT(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			m.Topics = append(m.Topics, &SyncSummary{})
-			if err := m.Topics[len(m.Topics)-1].UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Topics[len(m.Topics)-1].UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -2639,7 +2609,7 @@ func (m *SyncHello) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *SyncSummary) UnmarshalVT(dAtA []byte) error {
+func (m *SyncSummary) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -2697,10 +2667,7 @@ func (m *SyncSummary) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Topic = append(m.Topic[:0], dAtA[iNdEx:postIndex]...)
-			if m.Topic == nil {
-				m.Topic = []byte{}
-			}
+			m.Topic = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		case 2:
 			if wireType != 0 {
@@ -2753,7 +2720,7 @@ func (m *SyncSummary) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *SyncItems) UnmarshalVT(dAtA []byte) error {
+func (m *SyncItems) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -2811,10 +2778,7 @@ func (m *SyncItems) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Topic = append(m.Topic[:0], dAtA[iNdEx:postIndex]...)
-			if m.Topic == nil {
-				m.Topic = []byte{}
-			}
+			m.Topic = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		case 2:
 			if wireType != 2 {
@@ -2846,7 +2810,7 @@ func (m *SyncItems) UnmarshalVT(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			m.Items = append(m.Items, &SyncItem{})
-			if err := m.Items[len(m.Items)-1].UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Items[len(m.Items)-1].UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -2892,7 +2856,7 @@ func (m *SyncItems) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *SyncItem) UnmarshalVT(dAtA []byte) error {
+func (m *SyncItem) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -2950,10 +2914,7 @@ func (m *SyncItem) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Owner = append(m.Owner[:0], dAtA[iNdEx:postIndex]...)
-			if m.Owner == nil {
-				m.Owner = []byte{}
-			}
+			m.Owner = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		case 2:
 			if wireType != 1 {
@@ -3013,10 +2974,7 @@ func (m *SyncItem) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Root = append(m.Root[:0], dAtA[iNdEx:postIndex]...)
-			if m.Root == nil {
-				m.Root = []byte{}
-			}
+			m.Root = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
@@ -3040,7 +2998,7 @@ func (m *SyncItem) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *SyncWants) UnmarshalVT(dAtA []byte) error {
+func (m *SyncWants) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -3098,10 +3056,7 @@ func (m *SyncWants) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Topic = append(m.Topic[:0], dAtA[iNdEx:postIndex]...)
-			if m.Topic == nil {
-				m.Topic = []byte{}
-			}
+			m.Topic = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		case 2:
 			if wireType != 2 {
@@ -3133,7 +3088,7 @@ func (m *SyncWants) UnmarshalVT(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			m.Wants = append(m.Wants, &SyncWant{})
-			if err := m.Wants[len(m.Wants)-1].UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Wants[len(m.Wants)-1].UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -3179,7 +3134,7 @@ func (m *SyncWants) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *SyncWant) UnmarshalVT(dAtA []byte) error {
+func (m *SyncWant) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -3237,10 +3192,7 @@ func (m *SyncWant) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Owner = append(m.Owner[:0], dAtA[iNdEx:postIndex]...)
-			if m.Owner == nil {
-				m.Owner = []byte{}
-			}
+			m.Owner = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		case 2:
 			if wireType != 1 {
@@ -3293,7 +3245,7 @@ func (m *SyncWant) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *SyncUpdate) UnmarshalVT(dAtA []byte) error {
+func (m *SyncUpdate) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -3351,10 +3303,7 @@ func (m *SyncUpdate) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Topic = append(m.Topic[:0], dAtA[iNdEx:postIndex]...)
-			if m.Topic == nil {
-				m.Topic = []byte{}
-			}
+			m.Topic = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		case 2:
 			if wireType != 2 {
@@ -3388,7 +3337,7 @@ func (m *SyncUpdate) UnmarshalVT(dAtA []byte) error {
 			if m.Update == nil {
 				m.Update = &Update{}
 			}
-			if err := m.Update.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Update.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -3433,7 +3382,7 @@ func (m *SyncUpdate) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *SyncDone) UnmarshalVT(dAtA []byte) error {
+func (m *SyncDone) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -3484,7 +3433,7 @@ func (m *SyncDone) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *BeatFrame) UnmarshalVT(dAtA []byte) error {
+func (m *BeatFrame) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -3545,7 +3494,7 @@ func (m *BeatFrame) UnmarshalVT(dAtA []byte) error {
 			if m.Hello == nil {
 				m.Hello = &BeatHello{}
 			}
-			if err := m.Hello.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Hello.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -3581,7 +3530,7 @@ func (m *BeatFrame) UnmarshalVT(dAtA []byte) error {
 			if m.Digest == nil {
 				m.Digest = &SignedDigest{}
 			}
-			if err := m.Digest.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Digest.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -3615,7 +3564,7 @@ func (m *BeatFrame) UnmarshalVT(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			m.Beats = append(m.Beats, &Beat{})
-			if err := m.Beats[len(m.Beats)-1].UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Beats[len(m.Beats)-1].UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -3745,7 +3694,7 @@ func (m *BeatFrame) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *BeatHello) UnmarshalVT(dAtA []byte) error {
+func (m *BeatHello) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -3803,10 +3752,7 @@ func (m *BeatHello) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Salt = append(m.Salt[:0], dAtA[iNdEx:postIndex]...)
-			if m.Salt == nil {
-				m.Salt = []byte{}
-			}
+			m.Salt = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		case 2:
 			if wireType != 2 {
@@ -3837,8 +3783,7 @@ func (m *BeatHello) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Topics = append(m.Topics, make([]byte, postIndex-iNdEx))
-			copy(m.Topics[len(m.Topics)-1], dAtA[iNdEx:postIndex])
+			m.Topics = append(m.Topics, dAtA[iNdEx:postIndex])
 			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
@@ -3862,7 +3807,7 @@ func (m *BeatHello) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *Beat) UnmarshalVT(dAtA []byte) error {
+func (m *Beat) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -3949,10 +3894,7 @@ func (m *Beat) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Preimage = append(m.Preimage[:0], dAtA[iNdEx:postIndex]...)
-			if m.Preimage == nil {
-				m.Preimage = []byte{}
-			}
+			m.Preimage = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
