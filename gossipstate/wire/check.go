@@ -64,6 +64,9 @@ func checkUpdate(topic string, u *Update) error {
 		if e.Version <= u.Previous || e.Version > u.Digest.Version {
 			return fmt.Errorf("%w: entry at version %d in an update from %d to %d", ErrMalformed, e.Version, u.Previous, u.Digest.Version)
 		}
+		if e.Tombstone && e.Version <= u.Digest.Floor {
+			return fmt.Errorf("%w: tombstone at version %d under a floor of %d", ErrMalformed, e.Version, u.Digest.Floor)
+		}
 		if i > 0 && u.Entries[i-1].Compare(e) >= 0 {
 			return fmt.Errorf("%w: entries out of order", ErrMalformed)
 		}

@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/p2pnode/p2pnode/gossipstate/wire"
 )
@@ -112,6 +113,11 @@ func invalidUpdates() []vector {
 		}).folded([]byte("v")),
 		malformed("update-floor-above-version", "Floor 15 of version 14, signed so.", func(u *wire.Update) {
 			u.Digest.Floor = 15
+			*u = alice.seal(mainDomain, *u)
+		}),
+		malformed("update-tombstone-at-floor", "A tombstone at the floor, signed so: its owner said that it had dropped it.", func(u *wire.Update) {
+			i := slices.IndexFunc(u.Entries, func(e wire.Entry) bool { return e.Tombstone })
+			u.Digest.Floor = u.Entries[i].Version
 			*u = alice.seal(mainDomain, *u)
 		}),
 		bad(classBadSignature, "update-other-topic", "Signed for another topic.", func(u *wire.Update) {

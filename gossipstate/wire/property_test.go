@@ -65,7 +65,9 @@ func drawUpdate(t *rapid.T, domain wire.Domain, by signer) wire.Update {
 	u := wire.Update{Digest: d, Previous: wire.Version(rapid.Uint64Max(uint64(d.Version)).Draw(t, "previous")), Entries: []wire.Entry{}}
 	if u.Previous < d.Version {
 		for range rapid.IntRange(0, 12).Draw(t, "length of the update") {
-			u.Entries = append(u.Entries, drawEntry(t, u.Previous, d.Version))
+			e := drawEntry(t, u.Previous, d.Version)
+			e.Tombstone = e.Tombstone && e.Version > d.Floor
+			u.Entries = append(u.Entries, e)
 		}
 	}
 	slices.SortFunc(u.Entries, func(a, b wire.Entry) int { return a.Compare(&b) })

@@ -101,7 +101,7 @@ func slowFaults(topic string, u *wire.Update) map[string]bool {
 		for class := range slowEntryFaults(&e) {
 			faults[class] = true
 		}
-		if e.Version <= u.Previous || e.Version > u.Digest.Version {
+		if e.Version <= u.Previous || e.Version > u.Digest.Version || e.Tombstone && e.Version <= u.Digest.Floor {
 			faults[classMalformed] = true
 		}
 		if i == 0 {
