@@ -19,8 +19,10 @@ func UnmarshalUpdate(b []byte) (Update, error) {
 	if len(b) > MaxFrame {
 		return Update{}, fmt.Errorf("%w: update of %d bytes, the limit is %d", ErrTooLarge, len(b), MaxFrame)
 	}
-	if err := limitCount(b, MaxEntries, updateEntries); err != nil {
-		return Update{}, err
+	for _, field := range []protowire.Number{updateSigned, updateEntries} {
+		if err := limitMessages(b, MaxEntries, field); err != nil {
+			return Update{}, err
+		}
 	}
 	var m pb.Update
 	if err := m.UnmarshalVTUnsafe(b); err != nil {
@@ -97,6 +99,7 @@ func EncodedSize(e *Entry) int {
 
 // Field numbers at which lists stand.
 const (
+	updateSigned  protowire.Number = 1 // pb.Update.signed: one, but protobuf allows it in pieces
 	updateEntries protowire.Number = 3 // pb.Update.entries
 	frameHello    protowire.Number = 1 // pb.SyncFrame.hello
 	frameItems    protowire.Number = 2 // pb.SyncFrame.items
@@ -107,12 +110,21 @@ const (
 	beatBeats     protowire.Number = 3 // pb.BeatFrame.beats
 )
 
-// limitCount refuses a message in which the repeated field at the end of path occurs more than limit times, before a
-// decoder allocates one value for each: an empty element is 2 bytes on the wire and 100 times that in memory.
-func limitCount(b []byte, limit int, path ...protowire.Number) error {
-	n, err := count(b, path)
+// limitList refuses a message in which the field at the end of path occurs more than limit times, before a decoder allocates
+// one value for each: an empty element is 2 bytes on the wire and 100 times that in memory.
+func limitList(b []byte, limit int, path ...protowire.Number) error {
+	return walkList(b, limit, func([]byte) error { return nil }, path...)
+}
+
+// limitMessages is limitList for elements that are messages: it refuses one that is not well-formed, too.
+func limitMessages(b []byte, limit int, path ...protowire.Number) error {
+	return walkList(b, limit, wellFormed, path...)
+}
+
+func walkList(b []byte, limit int, check func([]byte) error, path ...protowire.Number) error {
+	n, err := count(b, check, path)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	if n > limit {
 		return fmt.Errorf("%w: %d elements, the limit is %d", ErrTooLarge, n, limit)
@@ -120,26 +132,31 @@ func limitCount(b []byte, limit int, path ...protowire.Number) error {
 	return nil
 }
 
-func count(b []byte, path []protowire.Number) (int, error) {
+// count is how often the field at the end of path occurs. An element of a wire type that is not the field's is left to the
+// decoder, which refuses it.
+func count(b []byte, check func([]byte) error, path []protowire.Number) (int, error) {
 	total := 0
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 {
-			return 0, fmt.Errorf("%w: %w", ErrMalformed, protowire.ParseError(n))
+			return 0, protowire.ParseError(n)
 		}
 		m := protowire.ConsumeFieldValue(num, typ, b[n:])
 		if m < 0 {
-			return 0, fmt.Errorf("%w: %w", ErrMalformed, protowire.ParseError(m))
+			return 0, protowire.ParseError(m)
 		}
-		if num == path[0] {
-			if len(path) == 1 {
-				total++
-			} else if inner, k := protowire.ConsumeBytes(b[n:]); typ == protowire.BytesType && k >= 0 {
-				c, err := count(inner, path[1:])
+		if num == path[0] && typ == protowire.BytesType {
+			inner, _ := protowire.ConsumeBytes(b[n:])
+			if len(path) > 1 {
+				c, err := count(inner, check, path[1:])
 				if err != nil {
 					return 0, err
 				}
 				total += c
+			} else if err := check(inner); err != nil {
+				return 0, err
+			} else {
+				total++
 			}
 		}
 		b = b[n+m:]
@@ -148,8 +165,8 @@ func count(b []byte, path []protowire.Number) (int, error) {
 }
 
 // wellFormed refuses what the generated decoder would read although it is no protobuf: field numbers over 31 bits, of which it
-// drops the top, integers over 64 bits, and a group closed by another one's end. What an owner signed must mean the same
-// to every implementation.
+// drops the top, integers over 64 bits, and a group closed by another one's end. A message must mean the same to every
+// implementation: a stricter one would hold it against who passed it on.
 func wellFormed(b []byte) error {
 	for len(b) > 0 {
 		_, _, n := protowire.ConsumeField(b)

@@ -137,16 +137,19 @@ func limitSyncFrame(b []byte) error {
 	if len(b) > MaxFrame {
 		return fmt.Errorf("%w: frame of %d bytes, the limit is %d", ErrTooLarge, len(b), MaxFrame)
 	}
-	if err := limitCount(b, MaxTopics, frameHello, insideList); err != nil {
+	if err := limitMessages(b, MaxTopics, frameHello, insideList); err != nil {
 		return err
 	}
-	if err := limitCount(b, MaxFrameItems, frameItems, insideList); err != nil {
+	if err := limitMessages(b, MaxFrameItems, frameItems, insideList); err != nil {
 		return err
 	}
-	if err := limitCount(b, MaxFrameItems, frameWants, insideList); err != nil {
+	if err := limitMessages(b, MaxFrameItems, frameWants, insideList); err != nil {
 		return err
 	}
-	return limitCount(b, MaxEntries, frameUpdate, insideList, updateEntries)
+	if err := limitMessages(b, MaxEntries, frameUpdate, insideList, updateSigned); err != nil {
+		return err
+	}
+	return limitMessages(b, MaxEntries, frameUpdate, insideList, updateEntries)
 }
 
 func countSet(set ...bool) int {
@@ -309,8 +312,8 @@ func limitBeatFrame(b []byte) error {
 	if len(b) > MaxFrame {
 		return fmt.Errorf("%w: frame of %d bytes, the limit is %d", ErrTooLarge, len(b), MaxFrame)
 	}
-	if err := limitCount(b, MaxTopics, beatHello, insideList); err != nil {
+	if err := limitList(b, MaxTopics, beatHello, insideList); err != nil {
 		return err
 	}
-	return limitCount(b, MaxFrameBeats, beatBeats)
+	return limitMessages(b, MaxFrameBeats, beatBeats)
 }

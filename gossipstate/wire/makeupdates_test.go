@@ -129,6 +129,8 @@ func invalidUpdates() []vector {
 		raw(classMalformed, "update-nothing", "No bytes: no digest.", nil),
 		raw(classMalformed, "update-without-digest", "Entries alone.", whole[len(signed):]),
 		raw(classMalformed, "update-truncated", "Ends inside the last entry.", whole[:len(whole)-1]),
+		raw(classMalformed, "update-entry-field-number-too-large", "Field 4294967298 of an entry is no field: cut to 32 bits it would be the value.",
+			append(bytes.Clone(signed), message(nil).sub(3, append(bytes.Clone(slowEntry(&snapshot.Entries[0])), 0x92, 0x80, 0x80, 0x80, 0x80, 0x01, 0x01, 0x78))...)),
 		raw(classMalformed, "update-unknown-group", "A group of unknown fields that never ends.", append(bytes.Clone(whole), 0x7b)),
 		raw(classTooLarge, "update-4097-entries", "One entry more than an owner may have.",
 			append(bytes.Clone(signed), bytes.Repeat(small, wire.MaxEntries+1)...)).folded(small),
