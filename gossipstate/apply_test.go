@@ -70,6 +70,22 @@ func TestAFollowUpOfAForkIsRefusedUntilASnapshotComes(t *testing.T) {
 	two.requireExact(t, replica)
 }
 
+func TestAnOwnerThatBeganAnewIsSentWhole(t *testing.T) {
+	before, anew := newAuthor(1), newAuthor(1)
+	anew.self.Generation = 2
+	before.write(t, testStart, set("key", "before"))
+	anew.write(t, testStart, set("key", "anew"))
+	replica := New(DefaultConfig(testDomain))
+	before.snapshot(t, replica)
+
+	for _, v := range anew.updates(t, wire.Want{Generation: 1, Version: 1}, wire.MaxFrame) {
+		r, err := replica.Apply(&v, testStart)
+		require.NoError(t, err, "a delta from the same version of another generation cannot match")
+		require.True(t, r.Reset)
+	}
+	require.Equal(t, "anew", read(replica, "key"))
+}
+
 func TestAnUpdateThatLiesAboutItsStateChangesNothing(t *testing.T) {
 	a := newAuthor(1)
 	a.write(t, testStart, set("a", "1"), set("b", "2"))

@@ -10,7 +10,8 @@ import (
 const updateOverhead = 512 // bytes
 
 // Updates is what brings a replica that holds want's version to ours: a delta, or a snapshot when a delta is impossible
-// (it holds nothing, holds less than the floor, or more than we have). Each update encodes to at most maxBytes, all but the
+// (it holds nothing, holds less than the floor, or more than we have, or the same version of another generation: the owner
+// began anew without its store, for a restart raises the version). Each update encodes to at most maxBytes, all but the
 // last have More set. Nil when nothing is held of the owner, or want already has it.
 func (s *State) Updates(want wire.Want, maxBytes int) []Update {
 	c := s.owners[want.Owner]
@@ -18,7 +19,8 @@ func (s *State) Updates(want wire.Want, maxBytes int) []Update {
 		return nil
 	}
 	from := want.Version
-	if from < c.digest.Floor || from > c.digest.Version {
+	forked := from == c.digest.Version && want.Generation != c.digest.Generation
+	if from < c.digest.Floor || from > c.digest.Version || forked {
 		from = 0
 	}
 	return split(c, from, c.since(from), maxBytes)
