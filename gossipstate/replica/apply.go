@@ -21,10 +21,10 @@ type arrival struct {
 // receive takes in a verified update of a peer: the one way by which state of others gets into the table. newer is true when
 // the update is not applied and its digest is newer than any seen of its owner.
 func (t *table) receive(tt *topicTable, v *wire.Verified, a arrival, now time.Time) (outcome gossipstate.Outcome, newer bool, err error) {
-	u := v.Update()
-	owner := u.Digest.Owner
+	owner := v.Update().Digest.Owner
 	if owner == t.r.self && t.me.published {
-		return gossipstate.Stale, false, t.ownDigestFromOutside(tt, &u.Digest)
+		outcome, err = t.receiveOwn(tt, v, a, now)
+		return outcome, false, err
 	}
 	if tt.name != wire.Members && owner != t.r.self {
 		if _, _, known := t.members().state.Digest(owner); !known {
@@ -33,6 +33,13 @@ func (t *table) receive(tt *topicTable, v *wire.Verified, a arrival, now time.Ti
 			return gossipstate.Gap, false, nil
 		}
 	}
+	return t.apply(tt, v, a, now)
+}
+
+// apply puts an update into the state and sees to what follows from it.
+func (t *table) apply(tt *topicTable, v *wire.Verified, a arrival, now time.Time) (outcome gossipstate.Outcome, newer bool, err error) {
+	u := v.Update()
+	owner := u.Digest.Owner
 	result, err := tt.state.Apply(v, now)
 	switch {
 	case errors.Is(err, gossipstate.ErrRootMismatch):
@@ -49,15 +56,14 @@ func (t *table) receive(tt *topicTable, v *wire.Verified, a arrival, now time.Ti
 		t.applied(tt, owner, &result, a, now)
 	case gossipstate.Gap:
 		t.r.counters.one(CountDropped, "gap")
-		newer = tt.noteGap(&u.Digest)
-		t.requestPullOf(tt, u, a.from, now)
+		newer = t.requestPullOf(tt, u, a.from, now) && tt.noteGap(&u.Digest)
 	case gossipstate.Stale:
 		t.r.counters.one(CountDropped, "stale")
 	}
 	return result.Outcome, newer, nil
 }
 
-// noteGap remembers the newest digest seen of an owner whose copy lags; true when d is it.
+// noteGap remembers the newest digest seen of an owner whose copy lags, while it is pulled; true when d is it.
 func (tt *topicTable) noteGap(d *gossipstate.Digest) bool {
 	if seen, ok := tt.newest[d.Owner]; ok && d.Compare(&seen) <= 0 {
 		return false
@@ -107,23 +113,29 @@ func (t *table) membersChanged(d *gossipstate.Digest, a arrival, now time.Time) 
 
 // withdrawBeaten writes tombstones for this node's live entries that a change of another owner has beaten.
 func (t *table) withdrawBeaten(tt *topicTable, result *gossipstate.Result, now time.Time) {
-	if !t.me.published {
+	if !t.me.published || t.me.conflict {
 		return
 	}
 	var keys []string
 	for _, e := range result.Changed {
 		keys = append(keys, e.Key)
 	}
-	var withdrawals []gossipstate.Mutation
-	for _, key := range tt.state.Beaten(t.r.self, keys) {
-		withdrawals = append(withdrawals, gossipstate.Mutation{Key: key, Withdraw: true})
-	}
+	withdrawals := t.withdrawals(tt, keys)
 	if len(withdrawals) == 0 {
 		return
 	}
 	if _, err := t.commit(tt, withdrawals, now); err != nil {
 		t.r.log.Warn("cannot withdraw values that others have replaced", "topic", tt.name, "error", err)
 	}
+}
+
+// withdrawals are what to write for those of keys under which another owner's entry beats a live one of this node.
+func (t *table) withdrawals(tt *topicTable, keys []string) []gossipstate.Mutation {
+	var all []gossipstate.Mutation
+	for _, key := range tt.state.Beaten(t.r.self, keys) {
+		all = append(all, gossipstate.Mutation{Key: key, Withdraw: true})
+	}
+	return all
 }
 
 func itemOf(d *gossipstate.Digest) wire.Item {
@@ -147,23 +159,25 @@ func (t *table) unlist(tt *topicTable, item wire.Item) {
 	}
 }
 
-// verify checks an update for the topic and counts what is wrong with it.
-func (r *Replica) verify(domain wire.Domain, u wire.Update) (wire.Verified, error) {
-	v, err := wire.Verify(domain, u)
-	if err != nil {
-		r.counters.one(CountDropped, reason(err))
+// countFault counts what a peer sent against the rules, by reason. False when err is something else.
+func (r *Replica) countFault(err error) bool {
+	label := reason(err)
+	if label != "" {
+		r.counters.one(CountDropped, label)
 	}
-	return v, err
+	return label != ""
 }
 
-// reason is the label of an error of package wire.
+// reason is the label of an error of package wire, "" of any other.
 func reason(err error) string {
 	switch {
 	case errors.Is(err, wire.ErrTooLarge):
 		return "too_large"
 	case errors.Is(err, wire.ErrBadSignature):
 		return "bad_signature"
-	default:
+	case errors.Is(err, wire.ErrMalformed):
 		return "malformed"
+	default:
+		return ""
 	}
 }

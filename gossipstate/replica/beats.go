@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -25,6 +26,9 @@ const (
 	beatRetry        = 3 * time.Second
 
 	maxUnknown = 16 // anchors asked for in one frame
+
+	frameRate  = 10 // frames a second on one stream: twice the fastest beats
+	frameBurst = 20 // at one time: what the network may have held back
 )
 
 // beatLink is a running beat stream with a neighbour.
@@ -40,6 +44,9 @@ type beatLink struct {
 	differs     time.Time     // since when they are not; zero: they agree
 	interval    time.Duration // of its beats, as signed
 }
+
+// late says whether a beat is overdue.
+func (b *beatLink) late(now time.Time) bool { return now.Sub(b.heard) >= b.interval*3/2 }
 
 // openBeats opens beat streams while there are too few.
 func (t *table) openBeats(now time.Time) {
@@ -96,9 +103,13 @@ func (r *Replica) serveBeats(ctx context.Context, stream network.Stream) {
 // admitBeats makes stream the beat stream of its link. When both sides opened one, that of the smaller owner stays.
 func (t *table) admitBeats(stream network.Stream, opened bool) bool {
 	l := t.link(stream.Conn().RemotePeer())
+	if l == nil {
+		return false
+	}
 	if l.beats != nil {
 		oursStays := t.r.self.Compare(l.owner) < 0
-		if l.beats.opened == opened || l.beats.opened != oursStays {
+		quiet := l.beats.late(time.Now()) // it may belong to a process that was
+		if l.beats.opened == opened || l.beats.opened != oursStays || quiet {
 			l.beats.stream.Reset() // it is broken, or gives way; its end will not touch the new one
 		} else {
 			return false
@@ -130,7 +141,7 @@ func (r *Replica) runBeats(ctx context.Context, stream network.Stream) {
 	p := stream.Conn().RemotePeer()
 	err := r.exchangeBeats(ctx, cancel, stream)
 	stream.Reset()
-	if errors.Is(err, wire.ErrMalformed) || errors.Is(err, wire.ErrTooLarge) || errors.Is(err, wire.ErrBadSignature) {
+	if r.countFault(err) {
 		r.counters.one(CountBeat, "malformed")
 	}
 	r.do(context.WithoutCancel(ctx), func(t *table) { t.beatsEnded(p, stream) })
@@ -239,7 +250,11 @@ func (t *table) renewBeats(now time.Time) {
 // takeBeats reads frames until the stream breaks or the neighbour breaks a rule.
 func (r *Replica) takeBeats(ctx context.Context, f *framer) error {
 	domain := wire.Domain{Network: r.cfg.Network, Topic: wire.Members}
+	rate := newBucket(frameRate, frameBurst, time.Now())
 	for {
+		if !rate.take(time.Now()) {
+			return fmt.Errorf("%w: over %d frames a second", wire.ErrTooLarge, frameRate)
+		}
 		var frame wire.BeatFrame
 		err := f.read(func(b []byte) (err error) {
 			frame, err = wire.UnmarshalBeatFrame(b)
@@ -271,7 +286,7 @@ func (r *Replica) announcement(domain wire.Domain, signed *wire.SignedDigest) (*
 	if err != nil {
 		return nil, err
 	}
-	v, err := r.verify(domain, wire.Update{Signed: *signed, Digest: digest, Previous: digest.Version})
+	v, err := wire.Verify(domain, wire.Update{Signed: *signed, Digest: digest, Previous: digest.Version})
 	if err != nil {
 		return nil, err
 	}
@@ -344,6 +359,7 @@ func (t *table) compareFingerprints(l *link, theirs []uint64, now time.Time) {
 	switch {
 	case b.agrees:
 		b.differs = time.Time{}
+		l.syncPause = 0 // the next difference is a new one
 	case b.differs.IsZero():
 		b.differs = now
 	case now.Sub(b.differs) > b.interval/2:
@@ -351,16 +367,21 @@ func (t *table) compareFingerprints(l *link, theirs []uint64, now time.Time) {
 	}
 }
 
-// takeBeatsOf gives beats to the failure detector. A forged one ends the stream.
+// takeBeatsOf gives beats to the failure detector. A forged one of the neighbour itself ends the stream. One that it relays
+// is counted: it may hold another digest of the owner than this node.
 func (t *table) takeBeatsOf(l *link, beats []wire.Beat, now time.Time) error {
+	own, _, _ := t.members().state.Digest(l.owner)
 	for i := range beats {
 		outcome, transitions, err := t.live.Beat(l.owner, beats[i], now)
 		t.transitions(transitions)
 		if err != nil {
 			t.r.counters.one(CountBeat, "forged")
-			return fmt.Errorf("%w: %w", wire.ErrMalformed, err)
+			if beats[i].Anchor == own.BeatAnchor.Name() {
+				return fmt.Errorf("%w: %w", wire.ErrMalformed, err)
+			}
+			continue
 		}
-		t.r.counters.one(CountBeat, outcome.String())
+		t.r.counters.one(CountBeat, strings.ReplaceAll(outcome.String(), " ", "_"))
 		if outcome == liveness.UnknownAnchor && len(l.beats.unknown) < maxUnknown {
 			l.beats.unknown = append(l.beats.unknown, beats[i].Anchor)
 		}
@@ -382,17 +403,24 @@ func (t *table) neighbourLost(l *link) {
 	if l.beats == nil {
 		return
 	}
+	t.endBeats(l, liveness.ConnectionLost)
+	t.probe(l.peer, l.owner, t.r.probeLost)
+}
+
+func (t *table) endBeats(l *link, why liveness.Loss) {
 	l.beats.stream.Reset()
 	l.beats, l.sets = nil, nil
 	t.transitions(t.live.NeighbourDown(l.owner, liveness.ConnectionLost, time.Now()))
-	t.probe(l.peer, l.owner, t.r.probeLost)
+	if why != liveness.ConnectionLost {
+		t.transitions(t.live.NeighbourDown(l.owner, why, time.Now()))
+	}
 }
 
 // probeLate looks after neighbours whose beat is overdue: a process that was killed leaves no sign on QUIC, but its TCP port
 // refuses.
 func (t *table) probeLate(now time.Time) {
 	for _, l := range t.links {
-		if l.beats == nil || now.Sub(l.beats.heard) < l.beats.interval*3/2 || now.Sub(l.probed) < 2*l.beats.interval {
+		if l.beats == nil || !l.beats.late(now) || now.Sub(l.probed) < 2*l.beats.interval {
 			continue
 		}
 		l.probed = now
@@ -414,6 +442,6 @@ func (t *table) probed(p peer.ID, owner gossipstate.ID, verdict liveness.Loss) {
 	case !running:
 		t.transitions(t.live.NeighbourDown(owner, verdict, time.Now()))
 	case verdict == liveness.RedialRefused:
-		t.neighbourLost(l) // its connection has not noticed yet
+		t.endBeats(l, verdict) // its connection has not noticed yet
 	}
 }

@@ -22,7 +22,7 @@ const (
 	CountSync        = "sync"         // sync sessions: equal, repaired, failed, refused, served
 	CountSyncBytes   = "sync_bytes"   // bytes on sync streams: in, out
 	CountPull        = "pull"         // pulls after a gap: ok, failed
-	CountBeat        = "beat"         // beats received: fresh, stale, unknown_anchor, forged, malformed
+	CountBeat        = "beat"         // beats received: fresh, stale, unknown_anchor, over_budget, forged; streams: refused, malformed
 	CountBeatBytes   = "beat_bytes"   // bytes on beat streams: in, out
 	CountPublish     = "publish"      // rumors published: ok, failed
 	CountLagged      = "lagged"       // events not delivered to slow watchers: state, members

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,6 +22,7 @@ import (
 	"github.com/marcopolo/simnet"
 	"github.com/stretchr/testify/require"
 
+	"github.com/p2pnode/p2pnode/gossipstate"
 	"github.com/p2pnode/p2pnode/gossipstate/store"
 )
 
@@ -31,32 +34,49 @@ type cluster struct {
 	t     *testing.T
 	net   *simnet.Simnet
 	split atomic.Pointer[func(ip net.IP) int] // packets pass only within one part
+	cut   sync.Map                            // IP addresses whose packets are lost both ways
+	hosts int
 	nodes []*node
 }
 
 // node is a replica on a host of its own.
 type node struct {
 	*Replica
-	host  host.Host
-	index int
-	done  chan error
-	kill  func() // as kill -9 would: nothing is said to anybody
+	t      *testing.T
+	host   host.Host
+	key    crypto.PrivKey
+	pubsub *pubsub.PubSub
+	index  int
+	done   chan error
+	stop   context.CancelFunc
+	lose   func() // lets every packet from and to it be lost
 }
 
 type nodeOption func(*nodeSetup)
 
 type nodeSetup struct {
-	key      crypto.PrivKey
-	cfg      Config
-	noPubsub bool
-	options  []pubsub.Option
+	key     crypto.PrivKey
+	cfg     Config
+	options []pubsub.Option
+	on      *node
 }
 
 func withKey(key crypto.PrivKey) nodeOption { return func(s *nodeSetup) { s.key = key } }
 
-func withStore(st *store.Store) nodeOption { return func(s *nodeSetup) { s.cfg.Store = st } }
+func withStore(st *store.Store) nodeOption {
+	return func(s *nodeSetup) { s.cfg.Store = st }
+}
 
 func withConfig(change func(*Config)) nodeOption { return func(s *nodeSetup) { change(&s.cfg) } }
+
+func withNetwork(name string) nodeOption { return func(s *nodeSetup) { s.cfg.Network = name } }
+
+func withFirstSync(d time.Duration) nodeOption {
+	return func(s *nodeSetup) { s.cfg.FirstSync = d }
+}
+
+// onHostOf gives the node the host and pubsub of another.
+func onHostOf(n *node) nodeOption { return func(s *nodeSetup) { s.on = n } }
 
 // withoutRumors gives the node a pubsub that hears nobody: all it learns comes by anti-entropy.
 func withoutRumors() nodeOption {
@@ -65,10 +85,17 @@ func withoutRumors() nodeOption {
 	}
 }
 
+// forgetfulPubsub gives the node a pubsub that takes a message for new again after a few seconds, not after two minutes.
+func forgetfulPubsub() nodeOption {
+	return func(s *nodeSetup) { s.options = append(s.options, pubsub.WithSeenMessagesTTL(2*time.Second)) }
+}
+
 func newCluster(t *testing.T) *cluster {
 	c := &cluster{t: t, net: &simnet.Simnet{Logger: slog.New(slog.DiscardHandler)}}
 	c.net.LatencyFunc = func(p *simnet.Packet) time.Duration {
-		if part := c.split.Load(); part != nil && (*part)(p.From.(*net.UDPAddr).IP) != (*part)(p.To.(*net.UDPAddr).IP) {
+		from, to := p.From.(*net.UDPAddr).IP, p.To.(*net.UDPAddr).IP
+		part := c.split.Load()
+		if c.isCut(from) || c.isCut(to) || part != nil && (*part)(from) != (*part)(to) {
 			return 1000 * time.Hour // as good as dropped
 		}
 		return latency
@@ -76,6 +103,28 @@ func newCluster(t *testing.T) *cluster {
 	c.net.Start()
 	t.Cleanup(c.net.Close)
 	return c
+}
+
+func (c *cluster) isCut(ip net.IP) bool {
+	_, cut := c.cut.Load(ip.String())
+	return cut
+}
+
+// newHost makes a host at the next address of the network; lose cuts it off.
+func (c *cluster) newHost(key crypto.PrivKey) (h host.Host, lose func()) {
+	c.t.Helper()
+	ip := fmt.Sprintf("1.0.%d.%d", c.hosts/250, c.hosts%250+1)
+	c.hosts++
+	link := simnet.LinkSettings{BitsPerSecond: 100 * simlibp2p.OneMbps}
+	h, err := libp2p.New(
+		libp2p.Identity(key),
+		libp2p.ListenAddrStrings("/ip4/"+ip+"/udp/8000/quic-v1"),
+		simlibp2p.QUICSimnet(c.net, simnet.NodeBiDiLinkSettings{Downlink: link, Uplink: link}),
+		libp2p.DisableIdentifyAddressDiscovery(),
+		libp2p.ResourceManager(&network.NullResourceManager{}),
+	)
+	require.NoError(c.t, err)
+	return h, func() { c.cut.Store(ip, true) }
 }
 
 // start adds a running node.
@@ -89,37 +138,44 @@ func (c *cluster) start(options ...nodeOption) *node {
 	for _, o := range options {
 		o(&setup)
 	}
-	if setup.key == nil {
-		setup.key = newKey(c.t)
-	}
-	index := len(c.nodes)
-	link := simnet.LinkSettings{BitsPerSecond: 100 * simlibp2p.OneMbps}
-	h, err := libp2p.New(
-		libp2p.Identity(setup.key),
-		libp2p.ListenAddrStrings(fmt.Sprintf("/ip4/1.0.%d.%d/udp/8000/quic-v1", index/250, index%250+1)),
-		simlibp2p.QUICSimnet(c.net, simnet.NodeBiDiLinkSettings{Downlink: link, Uplink: link}),
-		libp2p.DisableIdentifyAddressDiscovery(),
-		libp2p.ResourceManager(&network.NullResourceManager{}),
-	)
-	require.NoError(c.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
-	ps, err := pubsub.NewGossipSub(ctx, h, setup.options...)
-	require.NoError(c.t, err)
-	r, err := New(h, ps, setup.cfg)
-	require.NoError(c.t, err)
-	n := &node{Replica: r, host: h, index: index, done: make(chan error, 1)}
-	go func() { n.done <- r.Run(ctx) }()
-	n.kill = func() {
-		cancel()
-		if n.done != nil {
-			require.NoError(c.t, <-n.done)
-			n.done = nil
+	n := &node{t: c.t, index: c.hosts, done: make(chan error, 1)}
+	if on := setup.on; on != nil {
+		n.host, n.key, n.pubsub, n.index, n.lose = on.host, on.key, on.pubsub, on.index, on.lose
+		n.stop = cancel
+	} else {
+		if n.key = setup.key; n.key == nil {
+			n.key = newKey(c.t)
 		}
-		h.Close()
+		n.host, n.lose = c.newHost(n.key)
+		var err error
+		n.pubsub, err = pubsub.NewGossipSub(ctx, n.host, setup.options...)
+		require.NoError(c.t, err)
+		n.stop = func() { cancel(); n.host.Close() }
 	}
+	var err error
+	n.Replica, err = New(n.host, n.pubsub, setup.cfg)
+	require.NoError(c.t, err)
+	go func() { n.done <- n.Run(ctx) }()
 	c.t.Cleanup(n.kill)
 	c.nodes = append(c.nodes, n)
 	return n
+}
+
+// kill ends the node without a word about it, but its connections are closed.
+func (n *node) kill() {
+	if n.done == nil {
+		return
+	}
+	n.stop()
+	require.NoError(n.t, <-n.done)
+	n.done = nil
+}
+
+// crash ends the node as a power cut would: no connection is closed.
+func (n *node) crash() {
+	n.lose()
+	n.kill()
 }
 
 func newKey(t *testing.T) crypto.PrivKey {
@@ -129,10 +185,25 @@ func newKey(t *testing.T) crypto.PrivKey {
 	return key
 }
 
+// openStore opens a store that is closed when the test ends, after the nodes that were started later.
+func openStore(t *testing.T, dir string) *store.Store {
+	t.Helper()
+	st, damaged, err := store.Open(filepath.Join(dir, "state.db"), time.Now())
+	require.NoError(t, err)
+	require.Nil(t, damaged)
+	t.Cleanup(func() { st.Close() })
+	return st
+}
+
 // connect dials from a to b.
 func (c *cluster) connect(a, b *node) {
 	c.t.Helper()
-	require.NoError(c.t, a.host.Connect(context.Background(), peer.AddrInfo{ID: b.host.ID(), Addrs: b.host.Addrs()}))
+	c.dial(a.host, b.host)
+}
+
+func (c *cluster) dial(a, b host.Host) {
+	c.t.Helper()
+	require.NoError(c.t, a.Connect(context.Background(), peer.AddrInfo{ID: b.ID(), Addrs: b.Addrs()}))
 }
 
 // partition lets packets pass only between nodes of one part; nil heals.
@@ -173,16 +244,45 @@ func (n *node) get(t *testing.T, key string) string {
 	return string(v.Value)
 }
 
-func (n *node) status(t *testing.T, of *node) string {
+// member is what the node thinks of another; the zero Member when it does not know it.
+func (n *node) member(t *testing.T, of *node) Member {
 	t.Helper()
 	members, err := n.Members(context.Background())
 	require.NoError(t, err)
 	for _, m := range members {
 		if m.ID == of.host.ID() {
-			return m.Status
+			return m
 		}
 	}
-	return ""
+	return Member{}
+}
+
+func (n *node) status(t *testing.T, of *node) string {
+	t.Helper()
+	return n.member(t, of).Status
+}
+
+// table runs f where the node's table may be read and written.
+func (n *node) table(t *testing.T, f func(*table)) {
+	t.Helper()
+	require.NoError(t, n.do(context.Background(), f))
+}
+
+// count is one of the node's counters.
+func (n *node) count(name, label string) uint64 {
+	for _, c := range n.Counts() {
+		if c.Name == name && c.Label == label {
+			return c.N
+		}
+	}
+	return 0
+}
+
+// digest is what the node holds of an owner on a topic; the zero Digest when it holds nothing.
+func (n *node) digest(t *testing.T, topic string, owner gossipstate.ID) (d gossipstate.Digest) {
+	t.Helper()
+	n.table(t, func(tb *table) { d, _, _ = tb.topics[topic].state.Digest(owner) })
+	return d
 }
 
 // equal says whether all nodes hold the same of every topic.

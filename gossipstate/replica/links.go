@@ -38,16 +38,20 @@ type link struct {
 	syncAt    time.Time // zero: none is due
 	syncPause time.Duration
 	served    *bucket // syncs it may open
+	serving   int     // syncs it has open
 
 	beatsAt time.Time // not before it, open a beat stream
 	probed  time.Time // last probe of a late or lost neighbour
 }
 
-// link is the link of p, made when there is none. The peer must have an Ed25519 identity: connected ones of our network do.
+// link is the link of p, made when there is none; nil for a peer without an Ed25519 identity, which cannot be an owner.
 func (t *table) link(p peer.ID) *link {
 	l := t.links[p]
 	if l == nil {
-		owner, _ := OwnerOf(p)
+		owner, err := OwnerOf(p)
+		if err != nil {
+			return nil
+		}
 		l = &link{peer: p, owner: owner, served: newBucket(syncRate, syncBurst, time.Now())}
 		rand.Read(l.salt[:])
 		t.links[p] = l
@@ -91,23 +95,39 @@ func (r *Replica) followHost(ctx context.Context, sub event.Subscription) {
 	}
 }
 
-// connected makes a link to a peer that speaks our sync protocol, and has it synced.
+// connected makes a link to a peer that speaks our sync protocol, and has it synced; one that has ceased to is not asked any
+// more.
 func (t *table) connected(p peer.ID) {
-	if speaks, err := t.r.host.Peerstore().SupportsProtocols(p, t.r.syncProtocol()); err != nil || len(speaks) == 0 {
-		return
-	}
 	if t.r.host.Network().Connectedness(p) == network.NotConnected {
 		return
 	}
+	if speaks, err := t.r.host.Peerstore().SupportsProtocols(p, t.r.syncProtocol()); err != nil || len(speaks) == 0 {
+		if l := t.links[p]; l != nil {
+			l.speaks = false
+		}
+		return
+	}
 	l := t.link(p)
-	if l.speaks {
+	if l == nil || l.speaks {
 		return
 	}
 	l.speaks = true
 	l.syncPause = 0
-	l.syncAt = time.Now()
-	if t.me.published && t.r.self.Compare(l.owner) > 0 { // a node that starts waits for nobody
-		l.syncAt = l.syncAt.Add(yieldSync)
+	l.syncAt = time.Now().Add(t.yields(l.owner))
+}
+
+// yields is how long this node leaves it to owner to sync first on a new connection: both at once would send all twice.
+func (t *table) yields(owner gossipstate.ID) time.Duration {
+	_, _, known := t.members().state.Digest(owner)
+	switch {
+	case !t.me.published: // a node that starts waits for nobody
+		return 0
+	case t.r.self.Compare(owner) > 0:
+		return yieldSync
+	case !known: // it may be one that starts
+		return yieldSync / 2
+	default:
+		return 0
 	}
 }
 
@@ -134,7 +154,7 @@ func (t *table) dueSyncs(now time.Time) {
 		if t.syncsStarted >= maxSyncsStarted {
 			return
 		}
-		if l.speaks && !l.syncing && !l.syncAt.IsZero() && !now.Before(l.syncAt) {
+		if l.speaks && !l.syncing && l.serving == 0 && !l.syncAt.IsZero() && !now.Before(l.syncAt) {
 			t.startSync(l)
 		}
 	}
@@ -159,20 +179,18 @@ func (t *table) startSync(l *link) {
 	l.syncing = true
 	l.syncAt = time.Time{}
 	t.syncsStarted++
-	p := l.peer
 	t.tasks.spawn(func(ctx context.Context) {
-		s, err := t.r.withPeer(ctx, p, func(ctx context.Context, s *session) error { return s.syncAll(ctx) })
-		t.r.do(ctx, func(t *table) { t.syncDone(p, s, err) })
+		s, err := t.r.withPeer(ctx, l.peer, func(ctx context.Context, s *session) error { return s.syncAll(ctx) })
+		t.r.do(ctx, func(t *table) { t.syncDone(l, s, err) })
 	})
 }
 
-func (t *table) syncDone(p peer.ID, s *session, err error) {
+func (t *table) syncDone(l *link, s *session, err error) {
 	t.syncsStarted--
-	l := t.links[p]
 	switch {
 	case err != nil:
 		t.r.counters.one(CountSync, syncFailure(err))
-		t.r.log.Debug("sync failed", "peer", p.ShortString(), "error", err)
+		t.r.log.Debug("sync failed", "peer", l.peer.ShortString(), "error", err)
 	case s.repaired > 0:
 		t.r.counters.one(CountSync, "repaired")
 	default:
@@ -181,9 +199,6 @@ func (t *table) syncDone(p peer.ID, s *session, err error) {
 	if err == nil && !t.synced {
 		t.synced = true
 		close(t.firstSync)
-	}
-	if l == nil {
-		return
 	}
 	l.syncing = false
 	if err == nil && s.repaired > 0 {
@@ -196,21 +211,32 @@ func (t *table) syncDone(p peer.ID, s *session, err error) {
 	}
 }
 
-// wantSync has l synced as soon as its pause allows.
+// wantSync has l synced as soon as its pause allows. The other side has seen the same difference: the larger peer leaves it
+// the first word.
 func (t *table) wantSync(l *link, now time.Time) {
-	if l.syncing || !l.syncAt.IsZero() {
+	if l.syncing || l.serving > 0 || !l.syncAt.IsZero() {
 		return
 	}
 	l.syncAt = now.Add(l.syncPause)
+	if t.r.self.Compare(l.owner) > 0 {
+		l.syncAt = l.syncAt.Add(syncPauseMin / 2)
+	}
 }
 
-// admitSync says whether p may open one more sync now; the caller gives it back in syncsServed.
-func (t *table) admitSync(p peer.ID) bool {
-	if t.syncsServed >= maxSyncsServed || !t.link(p).served.take(time.Now()) {
-		return false
+// admitSync is the link of p if p may open one more sync now, else nil. The caller gives it back by syncServed.
+func (t *table) admitSync(p peer.ID) *link {
+	l := t.link(p)
+	if l == nil || t.syncsServed >= maxSyncsServed || l.serving >= maxServedPeer || !l.served.take(time.Now()) {
+		return nil
 	}
 	t.syncsServed++
-	return true
+	l.serving++
+	return l
+}
+
+func (t *table) syncServed(l *link) {
+	t.syncsServed--
+	l.serving--
 }
 
 // age is how long ago owner proved that it lives; 0 for this node.

@@ -155,6 +155,7 @@ func (r *Replica) Neighbours(ctx context.Context) (agree, of int, err error) {
 const (
 	leavePeers   = 3 // peers that must have heard it
 	leaveTimeout = 5 * time.Second
+	leaveGrace   = 500 * time.Millisecond // for the other connected peers, once three know it
 )
 
 // Leave tells the network that this node stops on purpose, and waits until three peers know it, or all that are connected,
@@ -163,8 +164,9 @@ func (r *Replica) Leave(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
 	var peers []peer.ID
+	var last gossipstate.Version
 	var err error
-	if stopped := r.do(ctx, func(t *table) { peers, err = t.sayLeaving() }); stopped != nil {
+	if stopped := r.do(ctx, func(t *table) { peers, last, err = t.sayLeaving() }); stopped != nil {
 		return stopped
 	}
 	if err != nil || len(peers) == 0 {
@@ -175,12 +177,11 @@ func (r *Replica) Leave(ctx context.Context) error {
 	g.SetLimit(2 * leavePeers)
 	for _, p := range peers {
 		g.Go(func() error {
-			_, err := r.withPeer(ctx, p, func(ctx context.Context, s *session) error { return s.syncAll(ctx) })
-			if err == nil {
+			if r.tell(ctx, p, last) == nil {
 				told <- struct{}{}
 			}
-			if len(told) >= leavePeers {
-				cancel()
+			if len(told) >= leavePeers { // enough to spread it; the others should not find a closed port first
+				time.AfterFunc(leaveGrace, cancel)
 			}
 			return nil
 		})
@@ -192,14 +193,30 @@ func (r *Replica) Leave(ctx context.Context) error {
 	return nil
 }
 
-// sayLeaving signs the last digest of this process and returns the peers to tell.
-func (t *table) sayLeaving() ([]peer.ID, error) {
+// tell syncs with p and asks it whether it has this node's state at version v: what was only sent may be lost when this
+// process ends.
+func (r *Replica) tell(ctx context.Context, p peer.ID, v gossipstate.Version) error {
+	_, err := r.withPeer(ctx, p, func(ctx context.Context, s *session) error {
+		if err := s.syncAll(ctx); err != nil {
+			return err
+		}
+		items, err := s.digests(wire.Members, []gossipstate.ID{r.self})
+		if err == nil && (len(items) != 1 || items[0].Version < v) {
+			err = fmt.Errorf("peer %s did not take it", p)
+		}
+		return err
+	})
+	return err
+}
+
+// sayLeaving signs the last digest of this process and returns the peers to tell and the version to tell them.
+func (t *table) sayLeaving() ([]peer.ID, gossipstate.Version, error) {
 	if !t.me.published || t.me.conflict {
-		return nil, nil
+		return nil, 0, nil
 	}
 	t.me.status = wire.Leaving
 	if _, err := t.commit(t.members(), nil, time.Now()); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	var peers []peer.ID
 	for _, l := range t.links {
@@ -207,5 +224,6 @@ func (t *table) sayLeaving() ([]peer.ID, error) {
 			peers = append(peers, l.peer)
 		}
 	}
-	return peers, nil
+	last, _, _ := t.members().state.Digest(t.r.self)
+	return peers, last.Version, nil
 }

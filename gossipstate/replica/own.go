@@ -50,19 +50,44 @@ func (t *table) selfOn(topic string) gossipstate.Self {
 	return self
 }
 
-// publishSelf signs this node's first digest of this generation. From here on it writes.
+// publishSelf signs this node's first digests of this generation. From here on it writes.
 func (t *table) publishSelf() error {
 	now := time.Now()
 	if err := t.raiseGeneration(t.heldGeneration()); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrIdentityConflict, err)
 	}
 	t.me.interval = t.r.cfg.Liveness.BeatInterval
 	t.me.renewChain(t.r.self, now)
 	t.me.published = true
+	for _, tt := range t.topics {
+		if held, _, ok := tt.state.Digest(t.r.self); ok {
+			tt.published = held.Version // others have it: a restart ships one digest, not everything
+		}
+	}
 	if _, err := t.commit(t.members(), t.undescribed(&t.r.cfg.Description), now); err != nil {
 		return err
 	}
 	t.openBeats(now)
+	return t.renew(now)
+}
+
+// renew signs what this node holds of its own from an earlier generation as this one's, so that every topic shows one
+// generation. What others have replaced meanwhile it withdraws.
+func (t *table) renew(now time.Time) error {
+	for _, name := range t.r.topics {
+		tt := t.topics[name]
+		held, _, ok := tt.state.Digest(t.r.self)
+		if !ok || held.Generation == t.me.generation {
+			continue
+		}
+		var keys []string
+		for _, rec := range tt.state.ListOwned(t.r.self, "") {
+			keys = append(keys, rec.Entry.Key)
+		}
+		if _, err := t.commit(tt, t.withdrawals(tt, keys), now); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -110,13 +135,34 @@ func (tt *topicTable) wakePublisher() {
 	}
 }
 
-// ownDigestFromOutside handles a digest that carries this node's signature and came from a peer. Older ones are echoes. A
-// newer one was signed by another process with this key, or by this node before it lost its store: it moves above it once.
-func (t *table) ownDigestFromOutside(tt *topicTable, d *gossipstate.Digest) error {
+// receiveOwn handles an update that a peer sent and that carries this node's own signature. What is not newer is an echo. One
+// of an earlier generation, on a topic where this node has nothing, is its own state: it lost its store and came to publish
+// before anybody gave it back. Any other was signed by another process with this key, or by this one before it lost its
+// store under a clock that stood ahead: it moves above it once.
+func (t *table) receiveOwn(tt *topicTable, v *wire.Verified, a arrival, now time.Time) (gossipstate.Outcome, error) {
+	d := &v.Update().Digest
 	held, _, ok := tt.state.Digest(t.r.self)
 	if ok && d.Compare(&held) <= 0 || t.me.conflict {
-		return nil
+		t.r.counters.one(CountDropped, "stale")
+		return gossipstate.Stale, nil
 	}
+	if d.Generation >= t.me.generation {
+		if err := t.moveAbove(tt, d, now); err != nil {
+			return gossipstate.Stale, err
+		}
+	}
+	outcome := gossipstate.Stale
+	if !ok {
+		var err error
+		if outcome, _, err = t.apply(tt, v, a, now); err != nil {
+			return outcome, err
+		}
+	}
+	return outcome, t.renew(now)
+}
+
+// moveAbove takes a generation above d, once per process. The second time there is another process that does the same.
+func (t *table) moveAbove(tt *topicTable, d *gossipstate.Digest, now time.Time) error {
 	t.r.counters.one(CountDropped, "own_newer")
 	if t.me.moved || t.raiseGeneration(d.Generation) != nil {
 		t.me.conflict = true
@@ -124,17 +170,7 @@ func (t *table) ownDigestFromOutside(tt *topicTable, d *gossipstate.Digest) erro
 		return ErrIdentityConflict
 	}
 	t.me.moved = true
-	now := time.Now()
 	t.me.renewChain(t.r.self, now) // the chain is bound to the generation
-	for _, name := range t.r.topics {
-		own := t.topics[name]
-		if _, _, held := own.state.Digest(t.r.self); !held && name != wire.Members {
-			continue
-		}
-		if _, err := t.commit(own, nil, now); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
@@ -143,18 +179,15 @@ func (t *table) expire(tt *topicTable, now time.Time) {
 	if !t.me.published || t.me.conflict {
 		return
 	}
-	var deletions []gossipstate.Mutation
+	var expired []gossipstate.Mutation
 	for _, key := range tt.state.Expired(t.r.self, now) {
-		if gossipstate.Shared(tt.name, key) && tt.state.Get(key).Owner != t.r.self {
-			deletions = append(deletions, gossipstate.Mutation{Key: key, Withdraw: true})
-		} else {
-			deletions = append(deletions, gossipstate.Mutation{Key: key, Delete: true})
-		}
+		// With the entry's own clock: it ends what it wrote, not what another writes meanwhile.
+		expired = append(expired, gossipstate.Mutation{Key: key, Withdraw: true})
 	}
-	if len(deletions) == 0 {
+	if len(expired) == 0 {
 		return
 	}
-	if _, err := t.commit(tt, deletions, now); err != nil && !errors.Is(err, ErrIdentityConflict) {
+	if _, err := t.commit(tt, expired, now); err != nil && !errors.Is(err, ErrIdentityConflict) {
 		t.r.log.Warn("cannot expire keys", "topic", tt.name, "error", err)
 	}
 }

@@ -33,13 +33,13 @@ type pull struct {
 	running    bool
 }
 
-// requestPullOf pulls what u announced: at once when it has no entries, else after a hold.
-func (t *table) requestPullOf(tt *topicTable, u *gossipstate.Update, from peer.ID, now time.Time) {
+// requestPullOf pulls what u announced: at once when it has no entries, else after a hold. False when too many wait.
+func (t *table) requestPullOf(tt *topicTable, u *gossipstate.Update, from peer.ID, now time.Time) bool {
 	due := now
 	if len(u.Entries) > 0 {
 		due = now.Add(pullHold)
 	}
-	t.addPull(tt, u.Digest.Owner, from, due)
+	return t.addPull(tt, u.Digest.Owner, from, due) != nil
 }
 
 func (t *table) requestPull(tt *topicTable, owner gossipstate.ID, from peer.ID, now time.Time) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -36,7 +37,7 @@ type Replica struct {
 	commands chan func(*table)
 	ready    chan struct{} // closed when this node has published itself
 
-	runOnce  sync.Once
+	begun    atomic.Bool // by Run, or by a Close that came first
 	stopOnce sync.Once
 	stop     chan struct{} // closed by Close: ends Run
 	idle     chan struct{} // closed when the table's goroutine takes no more commands
@@ -98,7 +99,10 @@ func (r *Replica) Counts() []Count { return r.counters.snapshot() }
 // Close ends Run and waits for it, at most 5 s. It may be called more than once and from anywhere.
 func (r *Replica) Close() error {
 	r.stopOnce.Do(func() { close(r.stop) })
-	r.runOnce.Do(func() { close(r.idle); close(r.stopped) }) // Run was never called
+	if !r.begun.Swap(true) { // Run was never called
+		close(r.idle)
+		close(r.stopped)
+	}
 	select {
 	case <-r.stopped:
 		return nil
@@ -107,14 +111,14 @@ func (r *Replica) Close() error {
 	}
 }
 
-// Run takes part until ctx ends or Close is called, and returns after its last goroutine has. It can run once.
+// Run takes part until ctx ends or Close is called, and returns after its last goroutine has. It can run once: ErrStopped
+// when it did, or when Close came before it.
 func (r *Replica) Run(ctx context.Context) error {
-	err := ErrStopped
-	r.runOnce.Do(func() {
-		defer close(r.stopped)
-		err = r.run(ctx)
-	})
-	return err
+	if r.begun.Swap(true) {
+		return ErrStopped
+	}
+	defer close(r.stopped)
+	return r.run(ctx)
 }
 
 func (r *Replica) run(ctx context.Context) error {
@@ -130,6 +134,9 @@ func (r *Replica) run(ctx context.Context) error {
 	defer close(r.idle) // first: what waits for the table must not keep tasks from ending
 	t.tasks = tasks
 	if err := t.join(); err != nil {
+		if ctx.Err() != nil {
+			return nil // pubsub ended with it
+		}
 		return err
 	}
 	events, err := r.subscribeHost()
@@ -149,21 +156,41 @@ func (r *Replica) run(ctx context.Context) error {
 	return t.loop(ctx, introduced)
 }
 
-// do runs f in the goroutine that owns the table and waits for it.
+// do runs f in the goroutine that owns the table and waits for it. After an error f has not run and will not.
 func (r *Replica) do(ctx context.Context, f func(*table)) error {
+	var claimed atomic.Bool // by the table, or by ctx: then f does not run
 	done := make(chan struct{})
+	command := func(t *table) {
+		if !claimed.Swap(true) {
+			f(t)
+			close(done)
+		}
+	}
 	select {
-	case r.commands <- func(t *table) { f(t); close(done) }:
+	case r.commands <- command:
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-r.idle:
 		return ErrStopped
 	}
-	// Not ctx: f may be running, and writes to what its caller reads.
 	select {
 	case <-done:
 		return nil
 	case <-r.idle:
+	case <-ctx.Done():
+		if !claimed.Swap(true) {
+			return ctx.Err()
+		}
+	}
+	// f runs, has run or never will: it writes to what its caller reads.
+	select {
+	case <-done:
+	case <-r.idle:
+	}
+	select {
+	case <-done:
+		return nil
+	default:
 		return ErrStopped
 	}
 }

@@ -22,8 +22,9 @@ const (
 	seqnoLen     = 8                     // bytes; pubsub and other implementations index it unchecked
 )
 
-// messageID makes a message the same for every node and implementation: the first 20 bytes of SHA-256(from | topic | data).
-func messageID(m *pubsubpb.Message) string {
+// MessageID is the message id function of the gossipsub topics: the first 20 bytes of SHA-256(from | topic | data). Who joins
+// one must use it: implementations differ in their defaults, and would take one message for many.
+func MessageID(m *pubsubpb.Message) string {
 	h := sha256.New()
 	h.Write(m.GetFrom())
 	h.Write([]byte(m.GetTopic()))
@@ -73,13 +74,21 @@ func (r *Replica) checkRumor(domain wire.Domain, m *pubsub.Message) (wire.Verifi
 	if u.Digest.Owner != author || u.More {
 		return refuse("malformed")
 	}
-	return r.verify(domain, u)
+	v, err := wire.Verify(domain, u)
+	if err != nil {
+		return refuse(reason(err))
+	}
+	return v, nil
 }
 
 // takeRumor applies a rumor and says what becomes of the message.
 func (t *table) takeRumor(tt *topicTable, v *wire.Verified, from peer.ID) pubsub.ValidationResult {
 	now := time.Now()
 	owner := v.Update().Digest.Owner
+	if held, _, ok := tt.state.Digest(owner); ok && v.Update().Digest.Compare(&held) <= 0 {
+		t.r.counters.one(CountDropped, "stale") // and costs the owner nothing: anybody may repeat what it said
+		return pubsub.ValidationIgnore
+	}
 	rate := tt.rates[owner]
 	if rate == nil {
 		rate = newBucket(rumorRate, rumorBurst, now)

@@ -24,6 +24,9 @@ const (
 	syncBurst       = 20
 	maxSyncsStarted = 8  // sessions of ours at one time
 	maxSyncsServed  = 64 // sessions of others at one time
+	maxServedPeer   = 8  // of them of one peer: as many as it pulls at one time
+
+	maxRequests = 2 * wire.MaxTopics // in one session, which has one for each topic
 )
 
 // session is one sync stream. The initiator asks, the responder answers; both apply what they get.
@@ -60,12 +63,16 @@ func (r *Replica) withPeer(ctx context.Context, p peer.ID, f func(context.Contex
 	s, err := r.initiate(ctx, stream, p, f)
 	if err != nil {
 		stream.Reset()
+		r.countFault(err)
 		return nil, fmt.Errorf("syncing with %s: %w", p, err)
 	}
 	return s, stream.Close()
 }
 
 func (r *Replica) initiate(ctx context.Context, stream network.Stream, p peer.ID, f func(context.Context, *session) error) (*session, error) {
+	if _, err := OwnerOf(p); err != nil {
+		return nil, err
+	}
 	framer, err := newFramer(stream, syncService, syncTimeout, r.countSyncBytes)
 	if err != nil {
 		return nil, err
@@ -159,14 +166,27 @@ func (s *session) exchange(ctx context.Context, topic string, items []wire.Item)
 	}
 	var wants []wire.Want
 	if err := s.takeUpdates(ctx, topic, func(w *wire.SyncWants) error {
-		if wants = append(wants, w.Wants...); len(wants) > len(items) {
-			return fmt.Errorf("%w: %d wants for %d items", wire.ErrMalformed, len(wants), len(items))
+		if wants = append(wants, w.Wants...); len(w.Wants) == 0 {
+			return fmt.Errorf("%w: no wants", wire.ErrMalformed)
 		}
-		return nil
+		return checkWants(wants)
 	}); err != nil {
 		return err
 	}
 	return s.sendUpdates(ctx, topic, wants)
+}
+
+// checkWants refuses wants that are not sorted by owner, or name one twice: each costs its answer.
+func checkWants(wants []wire.Want) error {
+	if len(wants) > wire.MaxOwners {
+		return fmt.Errorf("%w: over %d wants", wire.ErrTooLarge, wire.MaxOwners)
+	}
+	for i := 1; i < len(wants); i++ {
+		if wants[i-1].Owner.Compare(wants[i].Owner) >= 0 {
+			return fmt.Errorf("%w: wants out of order", wire.ErrMalformed)
+		}
+	}
+	return nil
 }
 
 func (s *session) sendItems(topic string, items []wire.Item) error {
@@ -230,7 +250,7 @@ func (s *session) takeUpdates(ctx context.Context, topic string, onWants func(*w
 // takeUpdate verifies and applies one update. Only what its sender could have checked ends the session.
 func (s *session) takeUpdate(ctx context.Context, u *wire.SyncUpdate) error {
 	domain := wire.Domain{Network: s.r.cfg.Network, Topic: u.Topic}
-	v, err := s.r.verify(domain, u.Update)
+	v, err := wire.Verify(domain, u.Update)
 	if err != nil {
 		return err
 	}
@@ -273,6 +293,9 @@ func (s *session) takeItems(f wire.SyncFrame, topic string) ([]wire.Item, error)
 		if f.Items == nil || f.Items.Topic != topic {
 			return nil, fmt.Errorf("%w: frame out of turn", wire.ErrMalformed)
 		}
+		if len(f.Items.Items) == 0 && f.Items.More {
+			return nil, fmt.Errorf("%w: no items, and more to come", wire.ErrMalformed)
+		}
 		for _, it := range f.Items.Items {
 			if len(items) > 0 && items[len(items)-1].Owner.Compare(it.Owner) >= 0 {
 				return nil, fmt.Errorf("%w: items out of order", wire.ErrMalformed)
@@ -297,8 +320,8 @@ func (r *Replica) serveSync(ctx context.Context, stream network.Stream) {
 	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
 	defer cancel()
 	defer resetWith(ctx, stream)()
-	err := r.respond(ctx, stream)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err := r.respond(ctx, stream); err != nil {
+		r.countFault(err)
 		r.counters.one(CountSync, syncFailure(err))
 		stream.Reset()
 		return
@@ -313,7 +336,7 @@ func syncFailure(err error) string {
 	switch {
 	case errors.Is(err, errRefused):
 		return "refused"
-	case errors.Is(err, wire.ErrMalformed), errors.Is(err, wire.ErrTooLarge), errors.Is(err, wire.ErrBadSignature):
+	case reason(err) != "":
 		return "faulty"
 	default:
 		return "failed"
@@ -328,15 +351,15 @@ func (r *Replica) respond(ctx context.Context, stream network.Stream) error {
 	defer framer.release()
 	p := stream.Conn().RemotePeer()
 	s := &session{r: r, peer: p, framer: framer}
-	admitted := false
-	var hello wire.SyncHello
-	if err := r.do(ctx, func(t *table) { admitted, hello.Salt = t.admitSync(p), t.link(p).salt }); err != nil {
+	var l *link
+	if err := r.do(ctx, func(t *table) { l = t.admitSync(p) }); err != nil {
 		return err
 	}
-	if !admitted {
+	if l == nil {
 		return errRefused
 	}
-	defer r.do(context.WithoutCancel(ctx), func(t *table) { t.syncsServed-- })
+	defer r.do(context.WithoutCancel(ctx), func(t *table) { t.syncServed(l) })
+	hello := wire.SyncHello{Salt: l.salt}
 	f, err := s.receive()
 	if err != nil {
 		return err
@@ -359,8 +382,11 @@ func (r *Replica) respond(ctx context.Context, stream network.Stream) error {
 	if err := s.send(&wire.SyncFrame{Hello: &hello}); err != nil {
 		return err
 	}
-	for {
+	for range maxRequests {
 		f, err := s.receive()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -368,6 +394,7 @@ func (r *Replica) respond(ctx context.Context, stream network.Stream) error {
 			return err
 		}
 	}
+	return fmt.Errorf("%w: over %d requests", wire.ErrTooLarge, maxRequests)
 }
 
 // answer serves one request of the initiator.
@@ -376,6 +403,9 @@ func (s *session) answer(ctx context.Context, f wire.SyncFrame) error {
 	case f.Items != nil && slices.Contains(s.r.topics, f.Items.Topic):
 		return s.answerItems(ctx, f)
 	case f.Wants != nil && slices.Contains(s.r.topics, f.Wants.Topic):
+		if err := checkWants(f.Wants.Wants); err != nil {
+			return err
+		}
 		if !f.Wants.Digests {
 			return s.sendUpdates(ctx, f.Wants.Topic, f.Wants.Wants)
 		}
@@ -411,7 +441,7 @@ func (s *session) answerItems(ctx context.Context, f wire.SyncFrame) error {
 	return s.takeUpdates(ctx, topic, nil)
 }
 
-// itemsOf is what is held of the owners in wants, of all when none is named; sorted by owner.
+// itemsOf is what is held of the owners in wants, in their order; of all when none is named, sorted by owner.
 func (tt *topicTable) itemsOf(wants []wire.Want) []wire.Item {
 	if len(wants) == 0 {
 		return tt.state.Items()
@@ -422,6 +452,5 @@ func (tt *topicTable) itemsOf(wants []wire.Want) []wire.Item {
 			items = append(items, item)
 		}
 	}
-	slices.SortFunc(items, func(a, b wire.Item) int { return a.Owner.Compare(b.Owner) })
-	return slices.Compact(items)
+	return items
 }

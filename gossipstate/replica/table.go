@@ -50,6 +50,7 @@ type topicTable struct {
 	name      string
 	domain    wire.Domain
 	state     *gossipstate.State
+	validated bool // our validator is registered
 	gossip    *pubsub.Topic
 	sub       *pubsub.Subscription
 	published gossipstate.Version // newest own version that was published as a rumor
@@ -136,6 +137,9 @@ func (t *table) housework(now time.Time) {
 	for _, owner := range t.live.ForgetCandidates(now) {
 		t.forget(owner)
 	}
+	for p := range t.links {
+		t.disconnected(p) // a stream may make a link after the end of its connection
+	}
 	t.flush()
 }
 
@@ -169,8 +173,9 @@ func (t *table) joinTopic(tt *topicTable) error {
 	if err := t.r.pubsub.RegisterTopicValidator(gossip, t.r.validator(tt)); err != nil {
 		return err
 	}
+	tt.validated = true
 	var err error
-	if tt.gossip, err = t.r.pubsub.Join(gossip, pubsub.WithTopicMessageIdFn(messageID)); err != nil {
+	if tt.gossip, err = t.r.pubsub.Join(gossip, pubsub.WithTopicMessageIdFn(MessageID)); err != nil {
 		return err
 	}
 	if tt.sub, err = tt.gossip.Subscribe(); err != nil {
@@ -200,7 +205,9 @@ func (t *table) leaveTopics() {
 			if err := tt.gossip.Close(); err != nil && !errors.Is(err, context.Canceled) { // the application ended pubsub first
 				t.r.log.Warn("leaving a topic", "topic", tt.name, "error", err)
 			}
-			t.r.pubsub.UnregisterTopicValidator(GossipTopic(t.r.cfg.Network, tt.name))
+		}
+		if tt.validated {
+			_ = t.r.pubsub.UnregisterTopicValidator(GossipTopic(t.r.cfg.Network, tt.name)) // it fails when pubsub has ended
 		}
 	}
 }

@@ -49,7 +49,7 @@ func (t *Topic) do(ctx context.Context, f func(*table, *topicTable)) error {
 // *gossipstate.KeyError, *gossipstate.ValueTooLargeError, *gossipstate.QuotaError, *ConflictError,
 // gossipstate.ErrClockExhausted, ErrIdentityConflict, ErrStopped.
 func (t *Topic) Set(ctx context.Context, key string, value []byte, o WriteOptions) (Written, error) {
-	m := gossipstate.Mutation{Key: key, Value: slices.Clone(value), ContentType: o.ContentType}
+	m := gossipstate.Mutation{Key: key, Value: value, ContentType: o.ContentType}
 	switch {
 	case o.TTL != 0 && o.TTL < minTTL:
 		return Written{}, &gossipstate.KeyError{Key: key, Reason: fmt.Sprintf("a life of %s is under %s", o.TTL, minTTL)}
@@ -73,9 +73,12 @@ func (t *Topic) Delete(ctx context.Context, key string, o WriteOptions) (Written
 }
 
 // Write applies several mutations of this node's own namespace as one change: others see all of it or nothing. Errors as
-// Set and Delete.
+// Set and Delete. Without mutations it does nothing.
 func (t *Topic) Write(ctx context.Context, mutations ...gossipstate.Mutation) ([]Written, error) {
-	return t.write(ctx, nil, mutations...)
+	if len(mutations) == 0 {
+		return nil, nil
+	}
+	return t.write(ctx, nil, slices.Clone(mutations)...)
 }
 
 func (t *Topic) write(ctx context.Context, ifClock *gossipstate.Clock, mutations ...gossipstate.Mutation) (written []Written, err error) {
@@ -88,6 +91,9 @@ func (t *Topic) write(ctx context.Context, ifClock *gossipstate.Clock, mutations
 		return nil, ctx.Err()
 	case <-t.r.idle:
 		return nil, ErrStopped
+	}
+	for i := range mutations {
+		mutations[i].Value = slices.Clone(mutations[i].Value) // it stays the caller's
 	}
 	peers := len(t.r.pubsub.ListPeers(GossipTopic(t.r.cfg.Network, t.name)))
 	stopped := t.do(ctx, func(tb *table, tt *topicTable) {
@@ -263,16 +269,21 @@ func (t *Topic) WaitSeen(ctx context.Context, v gossipstate.Version, n int) (see
 	for pause := seenPollMin; ; pause = min(2*pause, seenPollMax) {
 		members, err := t.liveMembers(ctx)
 		if err != nil {
-			return len(has), of, err
+			return seen, of, err
 		}
-		of = len(members)
 		t.askSeen(ctx, v, members, has)
-		if len(has) >= of || n >= 0 && len(has) >= n {
-			return len(has), of, nil
+		seen, of = 0, len(members)
+		for _, p := range members { // one that has it may have died since
+			if has[p] {
+				seen++
+			}
+		}
+		if seen >= of || n >= 0 && seen >= n {
+			return seen, of, nil
 		}
 		select {
 		case <-ctx.Done():
-			return len(has), of, ctx.Err()
+			return seen, of, ctx.Err()
 		case <-time.After(pause):
 		}
 	}

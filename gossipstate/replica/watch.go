@@ -17,46 +17,53 @@ import (
 func (t *Topic) Watch(ctx context.Context, prefix string) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		f := newFeed[Event]()
-		defer t.do(context.WithoutCancel(ctx), func(_ *table, tt *topicTable) { delete(tt.feeds, f) })
-		snapshot, err := t.watchFrom(ctx, f, prefix)
-		for {
-			if err != nil {
-				yield(Event{}, err)
-				return
-			}
-			for _, e := range snapshot {
+		events, _, err := t.watchFrom(ctx, f, prefix)
+		if err == nil {
+			defer t.do(context.WithoutCancel(ctx), func(_ *table, tt *topicTable) { delete(tt.feeds, f) })
+		}
+		var missed uint64
+		for err == nil {
+			for _, e := range events {
 				if !yield(e, nil) {
 					return
 				}
 			}
+			if missed > 0 {
+				events, err = t.catchUp(ctx, f, prefix, missed)
+				missed = 0
+				continue
+			}
 			select {
 			case <-f.wake:
+				events, missed = f.take()
 			case <-ctx.Done():
-				yield(Event{}, ctx.Err())
-				return
+				err = ctx.Err()
 			case <-t.r.idle:
-				yield(Event{}, ErrStopped)
-				return
-			}
-			var missed uint64
-			if snapshot, missed = f.take(); missed > 0 {
-				t.r.counters.add(CountLagged, "state", missed)
-				lagged := Event{Kind: Lagged, Missed: missed}
-				for _, e := range append(snapshot, lagged) {
-					if !yield(e, nil) {
-						return
-					}
-				}
-				snapshot, err = t.watchFrom(ctx, f, prefix)
+				err = ErrStopped
 			}
 		}
+		yield(Event{}, err)
 	}
 }
 
-// watchFrom registers f and returns the snapshot that its events follow, with Synced at its end.
-func (t *Topic) watchFrom(ctx context.Context, f *feed[Event], prefix string) (snapshot []Event, err error) {
+// catchUp is what a reader sees after the events that waited for it, when others did not fit: Lagged and a new snapshot.
+func (t *Topic) catchUp(ctx context.Context, f *feed[Event], prefix string, missed uint64) ([]Event, error) {
+	snapshot, skipped, err := t.watchFrom(ctx, f, prefix)
+	if err != nil {
+		return nil, err
+	}
+	missed += skipped
+	t.r.counters.add(CountLagged, "state", missed)
+	synced := snapshot[len(snapshot)-1]
+	return append([]Event{{Seq: synced.Seq, Kind: Lagged, Missed: missed}}, snapshot...), nil
+}
+
+// watchFrom registers f and returns the snapshot that its events follow, with Synced at its end, and how many events that
+// waited in f the snapshot makes up for.
+func (t *Topic) watchFrom(ctx context.Context, f *feed[Event], prefix string) (snapshot []Event, skipped uint64, err error) {
 	err = t.do(ctx, func(_ *table, tt *topicTable) {
-		f.take()
+		waiting, missed := f.take()
+		skipped = uint64(len(waiting)) + missed
 		tt.feeds[f] = prefix
 		for _, rec := range tt.state.List(prefix) {
 			if rec.Live() {
@@ -65,7 +72,7 @@ func (t *Topic) watchFrom(ctx context.Context, f *feed[Event], prefix string) (s
 		}
 		snapshot = append(snapshot, Event{Seq: tt.seq, Kind: Synced})
 	})
-	return snapshot, err
+	return snapshot, skipped, err
 }
 
 // notify gives the events of one change to the watchers of the topic.
