@@ -1,0 +1,326 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/p2pnode/p2pnode/gossipstate/liveness"
+	"github.com/p2pnode/p2pnode/gossipstate/reconcile"
+	"github.com/p2pnode/p2pnode/gossipstate/wire"
+)
+
+const (
+	beatTimeout = 30 * time.Second // for one frame: three of the slowest beats
+
+	neighboursWanted = 8  // beat streams that a node opens until it has so many
+	neighboursMax    = 16 // beat streams that it keeps when others open them
+	beatRetry        = 3 * time.Second
+
+	maxUnknown = 16 // anchors asked for in one frame
+
+	probeTimeout = time.Second
+	probeSettle  = 250 * time.Millisecond // a stream may break a moment before its connection
+)
+
+// beatLink is a running beat stream with a neighbour, at one of its sides.
+type beatLink struct {
+	p        *process
+	link     *link
+	stream   *stream
+	opened   bool          // by this node
+	hello    bool          // theirs has come
+	greeted  bool          // ours has gone
+	sent     wire.Anchor   // anchor of the last digest sent on it
+	unknown  []uint32      // anchors to ask for in the next frame
+	heard    time.Time     // when its last frame came
+	agrees   bool          // its last fingerprints were ours
+	differs  time.Time     // since when they are not; zero: they agree
+	interval time.Duration // of its beats, as signed
+}
+
+// late says whether a beat is overdue.
+func (b *beatLink) late(now time.Time) bool { return now.Sub(b.heard) >= b.interval*3/2 }
+
+// openBeats opens beat streams while there are too few.
+func (p *process) openBeats(now time.Time) {
+	if !p.me.published || p.me.status == wire.Leaving {
+		return
+	}
+	for running := p.neighbours(); running < neighboursWanted; running++ {
+		l := p.randomLink(func(l *link) bool { return l.beats == nil && !now.Before(l.beatsAt) })
+		if l == nil {
+			return
+		}
+		l.beatsAt = now.Add(beatRetry + time.Duration(p.rng.Int64N(int64(beatRetry))))
+		b := p.newBeatLink(l, true)
+		b.stream = l.open(b, (*process).serveBeats)
+		p.sendBeat(l, now)
+	}
+}
+
+func (p *process) newBeatLink(l *link, opened bool) *beatLink {
+	l.beats = &beatLink{p: p, link: l, opened: opened, heard: p.s.now(), interval: p.me.interval}
+	return l.beats
+}
+
+// serveBeats takes a beat stream that the other side opened, if it is admitted. When both sides opened one, that of the
+// smaller owner stays.
+func (p *process) serveBeats(st *stream) receiver {
+	l := st.linkOf(p)
+	switch {
+	case !p.has(l) || !p.me.published || p.me.status == wire.Leaving:
+		return nil
+	case l.beats == nil && p.neighbours() >= neighboursMax:
+		return nil
+	case l.beats != nil:
+		// One that is quiet may belong to a process that was.
+		if oursStays := p.node.id.Compare(l.owner) < 0; l.beats.opened && oursStays && !l.beats.late(p.s.now()) {
+			return nil
+		}
+		l.beats.stream.reset(l.side)
+	}
+	b := p.newBeatLink(l, false)
+	b.stream = st
+	p.s.after(0, p, func() {
+		if l.beats == b {
+			p.sendBeat(l, p.s.now())
+		}
+	})
+	return b
+}
+
+func (p *process) neighbours() int {
+	n := 0
+	for _, l := range p.links {
+		if l != nil && l.beats != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// scheduleBeats has the next own beat go to every neighbour when it is due.
+func (p *process) scheduleBeats(now time.Time) {
+	next := p.me.t0.Add(time.Duration(p.me.beat(now)+1) * p.me.interval).Sub(now)
+	if next <= 0 {
+		next = p.me.interval // the chain has run out: it may not be renewed
+	}
+	p.s.after(next, p, func() {
+		now := p.s.now()
+		for _, l := range p.links {
+			if l != nil && l.beats != nil {
+				p.sendBeat(l, now)
+			}
+		}
+		p.renewBeats(now)
+		p.scheduleBeats(now)
+	})
+}
+
+// sendBeat sends the next frame to one neighbour.
+func (p *process) sendBeat(l *link, now time.Time) {
+	p.renewBeats(now)
+	b := l.beats
+	f := &wire.BeatFrame{Unknown: b.unknown}
+	b.unknown = nil
+	if !b.greeted {
+		f.Hello = &wire.BeatHello{Salt: l.salt, Topics: topicNames[:]}
+		b.greeted = true
+	}
+	if anchor := p.me.chain.Anchor(); b.sent != anchor {
+		_, signed, _ := p.topic[members].state.Digest(p.node.id)
+		f.Digest, b.sent = &signed, anchor
+	}
+	k := p.me.beat(now)
+	if k > 0 {
+		f.Beats = append(f.Beats, p.me.chain.Beat(k))
+	}
+	f.Beats = append(f.Beats, p.relayed(k, now)...)
+	for _, set := range l.sets {
+		var fingerprint uint64 // 0 before their hello
+		if set != nil {
+			fingerprint = set.Fingerprint()
+		}
+		f.Fingerprints = append(f.Fingerprints, fingerprint)
+	}
+	n := b.stream.send(l.side, f, len(wire.MarshalBeatFrame(f)))
+	p.node.Beats++
+	p.node.BeatBytes += uint64(n)
+}
+
+// relayed are the beats of others that go to every neighbour with beat k of this node.
+func (p *process) relayed(k uint32, now time.Time) []wire.Beat {
+	if p.relayAt != k {
+		p.relayAt = k
+		budget := float64(p.s.cfg.Liveness.BeatBudget) * p.me.interval.Seconds()
+		p.relay = p.live.Relay(int(budget), now)
+	}
+	return p.relay
+}
+
+// renewBeats signs a new chain before the old one runs out.
+func (p *process) renewBeats(now time.Time) {
+	if p.me.chain.Left(p.me.beat(now)) > liveness.ReanchorLeft || p.me.conflict {
+		return
+	}
+	p.renewChain(now)
+	p.commitOwn(p.topic[members], nil, now)
+}
+
+// receive implements receiver: one frame of a neighbour.
+func (b *beatLink) receive(frame any) {
+	f, p, l := frame.(*wire.BeatFrame), b.p, b.link
+	if l.beats != b {
+		return
+	}
+	now := p.s.now()
+	b.heard = now
+	if f.Hello != nil {
+		b.begin(f.Hello, now)
+	}
+	if f.Digest != nil && !b.announced(f.Digest, now) {
+		return
+	}
+	for _, name := range f.Unknown {
+		if name == p.me.chain.Anchor().Name() {
+			b.sent = wire.Anchor{} // the digest goes out again with the next beat
+		}
+	}
+	b.compare(f.Fingerprints, now)
+	b.takeBeats(f.Beats, now)
+}
+
+// ended implements receiver.
+func (b *beatLink) ended(bool) {
+	if b.link.beats == b {
+		b.p.neighbourLost(b.link)
+	}
+}
+
+// begin takes the neighbour's hello: both salts are known, so fingerprints can be kept.
+func (b *beatLink) begin(hello *wire.BeatHello, now time.Time) {
+	l := b.link
+	b.hello = true
+	l.key = reconcile.LinkKey(b.p.node.id, l.salt, l.owner, hello.Salt)
+	for i, t := range b.p.topic {
+		l.sets[i] = reconcile.NewSet(l.key, t.state.Items())
+	}
+	b.p.live.NeighbourUp(l.owner, now)
+}
+
+// announced takes the digest that comes before the first beat under its anchor.
+func (b *beatLink) announced(signed *wire.SignedDigest, now time.Time) bool {
+	t := b.p.topic[members]
+	digest, err := wire.UnmarshalDigest(signed.Digest)
+	if err == nil {
+		var v *wire.Verified
+		if v, err = b.p.s.verify(t, &wire.Update{Signed: *signed, Digest: digest, Previous: digest.Version}); err == nil {
+			b.interval = digest.BeatInterval
+			// A root mismatch means that entries changed with the digest: they are pulled.
+			_, _, _ = b.p.receive(t, v, arrival{from: b.link, by: byBeat, heard: true}, now)
+			return true
+		}
+	}
+	b.p.s.fail("node %d announced a digest that does not verify: %v", b.link.peer.index, err)
+	return false
+}
+
+// compare starts a sync when fingerprints have differed for longer than a rumor takes: for more than half a beat.
+func (b *beatLink) compare(theirs []uint64, now time.Time) {
+	b.agrees = true
+	for i, set := range b.link.sets {
+		if set != nil && theirs[i] != 0 && theirs[i] != set.Fingerprint() {
+			b.agrees = false
+		}
+	}
+	switch {
+	case b.agrees:
+		b.differs = time.Time{}
+		b.link.syncPause = 0 // the next difference is a new one
+	case b.differs.IsZero():
+		b.differs = now
+	case now.Sub(b.differs) > b.interval/2:
+		b.p.wantSync(b.link, now)
+	}
+}
+
+// takeBeats gives beats to the failure detector.
+func (b *beatLink) takeBeats(beats []wire.Beat, now time.Time) {
+	for i := range beats {
+		outcome, transitions, err := b.p.live.Beat(b.link.owner, beats[i], now)
+		b.p.transitions(transitions)
+		if err != nil {
+			b.p.node.BeatsForged++
+		}
+		if outcome == liveness.UnknownAnchor && len(b.unknown) < maxUnknown {
+			b.unknown = append(b.unknown, beats[i].Anchor)
+		}
+	}
+}
+
+// neighbourLost tells the failure detector that beats can run no more, and finds out why.
+func (p *process) neighbourLost(l *link) {
+	if l.beats == nil {
+		return
+	}
+	p.endBeats(l, liveness.ConnectionLost)
+	if !p.has(l) {
+		p.probe(l)
+		return
+	}
+	p.s.after(probeSettle, p, func() {
+		if p.has(l) {
+			p.probed(l, liveness.Released) // still connected: the other side only gave up the stream
+		} else {
+			p.probe(l)
+		}
+	})
+}
+
+func (p *process) endBeats(l *link, why liveness.Loss) {
+	b := l.beats
+	l.beats, l.sets = nil, [topics]*reconcile.Set{}
+	b.stream.reset(l.side)
+	p.transitions(p.live.NeighbourDown(l.owner, liveness.ConnectionLost, p.s.now()))
+	if why != liveness.ConnectionLost {
+		p.transitions(p.live.NeighbourDown(l.owner, why, p.s.now()))
+	}
+}
+
+// probeLate looks after neighbours whose beat is overdue.
+func (p *process) probeLate(now time.Time) {
+	for _, l := range p.links {
+		if l == nil || l.beats == nil || !l.beats.late(now) || now.Sub(l.probed) < 2*l.beats.interval {
+			continue
+		}
+		l.probed = now
+		p.probe(l)
+	}
+}
+
+// probe dials the peer's TCP port. A frozen process still answers: its kernel does.
+func (p *process) probe(l *link) {
+	s := p.s
+	if s.separated(p.node, l.peer) {
+		s.after(probeTimeout, p, func() { p.probed(l, liveness.RedialUnanswered) })
+		return
+	}
+	there := l.conn.edge.delay()
+	s.after(there, nil, func() {
+		verdict := liveness.Released
+		if l.peer.proc == nil {
+			verdict = liveness.RedialRefused
+		}
+		s.after(there, p, func() { p.probed(l, verdict) })
+	})
+}
+
+func (p *process) probed(l *link, verdict liveness.Loss) {
+	now := p.s.now()
+	current := p.links[l.conn.edge.at[l.side]]
+	switch running := current != nil && current.beats != nil; {
+	case !running:
+		p.transitions(p.live.NeighbourDown(l.owner, verdict, now))
+	case verdict == liveness.RedialRefused:
+		p.endBeats(current, verdict) // its connection has not noticed yet
+	}
+}

@@ -1,0 +1,96 @@
+package sim
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// started is a network of n nodes that know each other.
+func started(b *testing.B, n int) *world {
+	w := newWorld(b, DefaultConfig(1, n))
+	w.start()
+	w.run(5 * time.Second)
+	w.ResetSpread()
+	return w
+}
+
+// One write, to all nodes: hops of the last one, arrivals that were in vain for each that was not, in virtual time.
+func BenchmarkSpread(b *testing.B) {
+	for _, n := range []int{10, 100} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			w := started(b, n)
+			before, writes := w.Total(), 0
+			var total time.Duration
+			b.ReportAllocs()
+			for b.Loop() {
+				value := fmt.Sprint(writes)
+				w.set(writes%n, "key", value)
+				total += w.within(5*time.Second, func() bool {
+					for i := range n {
+						if v, _ := w.Get(i, "key", 0); v != value {
+							return false
+						}
+					}
+					return true
+				}, "the value on all nodes")
+				writes++
+			}
+			spread, after := w.Spread(), w.Total()
+			b.ReportMetric(float64(total.Milliseconds())/float64(writes), "virtual-ms/write")
+			b.ReportMetric(float64(spread.MaxHops), "max-hops")
+			b.ReportMetric(float64(spread.Hops)/float64(spread.First), "mean-hops")
+			b.ReportMetric(float64(spread.Redundant)/float64(spread.First), "redundant/first")
+			b.ReportMetric(float64(after.RumorBytes-before.RumorBytes)/float64(writes*n), "rumor-B/node")
+		})
+	}
+}
+
+// Two halves, a tenth of each has written while they were apart: what it takes to agree, from the healing on.
+func BenchmarkHeal(b *testing.B) {
+	for _, n := range []int{10, 100} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			w := started(b, n)
+			var total time.Duration
+			var bytes uint64
+			heals := 0
+			for b.Loop() {
+				w.Partition(upTo(0, n/2))
+				for i := 0; i < n; i += 10 {
+					w.set(i, fmt.Sprint("key/", i), fmt.Sprint(heals))
+				}
+				w.run(10 * time.Second)
+				before := w.Total()
+				w.Heal()
+				total += w.converge(2)
+				after := w.Total()
+				bytes += after.SyncBytes + after.RumorBytes - before.SyncBytes - before.RumorBytes
+				heals++
+				w.run(10 * time.Second)
+			}
+			b.ReportMetric(total.Seconds()/float64(heals), "virtual-s/heal")
+			b.ReportMetric(total.Seconds()/float64(heals)/w.cfg.AntiEntropy.Seconds(), "rounds/heal")
+			b.ReportMetric(float64(bytes)/float64(heals*n), "B/node")
+		})
+	}
+}
+
+// A network in which nothing happens, a virtual second at a time: the cost of the protocol, and of simulating it.
+func BenchmarkIdleSecond(b *testing.B) {
+	for _, n := range []int{10, 100} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			w := started(b, n)
+			before, seconds := w.Total(), 0
+			b.ReportAllocs()
+			for b.Loop() {
+				w.run(time.Second)
+				seconds++
+			}
+			after := w.Total()
+			per := float64(seconds * n)
+			b.ReportMetric(float64(after.BeatBytes-before.BeatBytes)/per, "beat-B/s/node")
+			b.ReportMetric(float64(after.SyncBytes-before.SyncBytes)/per, "sync-B/s/node")
+			b.ReportMetric(float64(after.RumorBytes-before.RumorBytes)/per, "rumor-B/s/node")
+		})
+	}
+}

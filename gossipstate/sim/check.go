@@ -1,0 +1,257 @@
+package sim
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"time"
+
+	"github.com/p2pnode/p2pnode/gossipstate"
+	"github.com/p2pnode/p2pnode/gossipstate/liveness"
+	"github.com/p2pnode/p2pnode/gossipstate/reconcile"
+	"github.com/p2pnode/p2pnode/gossipstate/wire"
+)
+
+// moment is what a node holds of one owner, as far as the checks know.
+type moment struct {
+	generation wire.Generation
+	version    wire.Version
+	root       wire.Root
+	since      time.Duration
+	stored     bool // it came from disk
+}
+
+func momentOf(d *wire.Digest, since time.Duration) moment {
+	return moment{generation: d.Generation, version: d.Version, root: d.Root, since: since}
+}
+
+// compare orders d and what is held, as digests are ordered: negative when d is older.
+func (m *moment) compare(d *wire.Digest) int {
+	held := wire.Digest{Generation: m.generation, Version: m.version, Root: m.root}
+	return d.Compare(&held)
+}
+
+// stamp names a digest of an owner on one topic.
+type stamp struct {
+	topic      int
+	generation wire.Generation
+	version    wire.Version
+}
+
+// history is what one owner ever signed.
+type history struct {
+	sums  map[stamp][32]byte           // of all entries, by digest
+	model [topics]map[string]wantEntry // the owner's namespace, from its operations alone
+}
+
+type wantEntry struct {
+	value   []byte
+	deleted bool
+}
+
+func newHistory() history {
+	h := history{sums: map[stamp][32]byte{}}
+	h.forget()
+	return h
+}
+
+// forget is for a node that lost its store: what it wrote before need not come back.
+func (h *history) forget() {
+	for i := range h.model {
+		h.model[i] = map[string]wantEntry{}
+	}
+}
+
+// record remembers what is about to be installed.
+func (h *history) record(t *topic, pending *gossipstate.Pending) {
+	d := pending.Digest()
+	records := make([]gossipstate.Record, 0, d.Entries)
+	entries := pending.Entries()
+	for i := range entries {
+		records = append(records, gossipstate.Record{Owner: d.Owner, Entry: &entries[i]})
+	}
+	h.sums[stamp{t.index, d.Generation, d.Version}] = contents(records)
+}
+
+// contents is a sum over entries in any order.
+func contents(records []gossipstate.Record) [32]byte {
+	var sum [32]byte
+	var buf []byte
+	for _, rec := range records {
+		buf = wire.AppendEntry(buf[:0], rec.Entry)
+		h := sha256.Sum256(buf)
+		for i := range sum {
+			sum[i] ^= h[i]
+		}
+	}
+	return sum
+}
+
+// checkSigned checks a change of the node's own namespace against the operations that made it: every live key is there
+// with its value, and no other.
+func (p *process) checkSigned(t *topic, pending *gossipstate.Pending, mutations []gossipstate.Mutation) {
+	model := p.node.said.model[t.index]
+	for _, m := range mutations {
+		model[m.Key] = wantEntry{value: m.Value, deleted: m.Delete || m.Withdraw}
+	}
+	live := 0
+	for _, want := range model {
+		if !want.deleted {
+			live++
+		}
+	}
+	d := pending.Digest()
+	entries := pending.Entries()
+	for i := range entries {
+		e := &entries[i]
+		want, known := model[e.Key]
+		if !known || want.deleted != e.Tombstone || !bytes.Equal(want.value, e.Value) && !e.Tombstone {
+			p.s.fail("node %d signs %q as %q (tombstone %t), but wrote %q (deleted %t)",
+				p.node.index, e.Key, e.Value, e.Tombstone, want.value, want.deleted)
+		}
+		if !e.Tombstone {
+			live--
+		}
+		if e.Version <= d.Floor && e.Tombstone {
+			p.s.fail("node %d signs a tombstone at version %d below its floor %d", p.node.index, e.Version, d.Floor)
+		}
+	}
+	if live != 0 {
+		p.s.fail("node %d lost %d of its own keys at version %d", p.node.index, live, d.Version)
+	}
+	if before, held := t.held[p.node.id]; held && before.compare(&d) <= 0 {
+		p.s.fail("node %d signs generation %d version %d after generation %d version %d",
+			p.node.index, d.Generation, d.Version, before.generation, before.version)
+	}
+}
+
+// checkApplied checks what an Apply did to the copy of one owner.
+func (p *process) checkApplied(t *topic, v *wire.Verified, result *gossipstate.Result, err error) {
+	u := v.Update()
+	owner := u.Digest.Owner
+	before, held := t.held[owner]
+	now, _, holds := t.state.Digest(owner)
+	if err != nil || result.Outcome != gossipstate.Applied {
+		if held != holds || before.compare(&now) != 0 {
+			p.s.fail("node %d: an update of node %d changed its copy although the outcome was %s, %v",
+				p.node.index, p.s.byID[owner].index, result.Outcome, err)
+		}
+		return
+	}
+	if now != u.Digest {
+		p.s.fail("node %d applied one digest of node %d and holds another", p.node.index, p.s.byID[owner].index)
+	}
+	p.checkCopy(t, owner, result)
+	if owner == p.node.id {
+		p.node.said.adopt(t, owner)
+	}
+}
+
+// checkCopy checks the copy of owner after a change: newer than before, and exactly one that its owner signed.
+func (p *process) checkCopy(t *topic, owner wire.ID, result *gossipstate.Result) {
+	n := p.s.byID[owner]
+	d, _, _ := t.state.Digest(owner)
+	before, held := t.held[owner]
+	if held && before.compare(&d) <= 0 {
+		p.s.fail("node %d: the copy of node %d went back from generation %d version %d to generation %d version %d",
+			p.node.index, n.index, before.generation, before.version, d.Generation, d.Version)
+	}
+	if before.compare(&result.Old) != 0 {
+		p.s.fail("node %d: the copy of node %d was replaced, but not the one it held", p.node.index, n.index)
+	}
+	t.held[owner] = momentOf(&d, p.s.clock)
+	signed, known := n.said.sums[stamp{t.index, d.Generation, d.Version}]
+	if records := t.state.ListOwned(owner, ""); !known || contents(records) != signed {
+		p.s.fail("node %d: the copy of node %d on %s at generation %d version %d is not what its owner signed",
+			p.node.index, n.index, topicNames[t.index], d.Generation, d.Version)
+	}
+}
+
+// adopt makes the copy that a node took of itself, from disk or from peers, what it has written: it may be an old one.
+func (h *history) adopt(t *topic, owner wire.ID) {
+	model := map[string]wantEntry{}
+	for _, rec := range t.state.ListOwned(owner, "") {
+		model[rec.Entry.Key] = wantEntry{value: rec.Entry.Value, deleted: rec.Entry.Tombstone}
+	}
+	h.model[t.index] = model
+}
+
+// sawTransition notes a change of a member's status and checks that it can be.
+func (p *process) sawTransition(tr *liveness.Transition) {
+	s, m := p.s, p.s.byID[tr.Owner]
+	s.note(uint64(m.index)<<8 | uint64(tr.To))
+	proof, _ := p.live.Proof(tr.Owner)
+	if len(s.seen) < maxSeen {
+		s.seen = append(s.seen, Seen{At: s.clock, By: p.node.index, Member: m.index, From: tr.From, To: tr.To, Generation: proof.Generation})
+	}
+	if tr.To == liveness.Dead && s.surelyAlive(p.node, m) {
+		s.fail("node %d calls node %d dead (%s), which runs and is connected", p.node.index, m.index, tr.Reason)
+	}
+}
+
+// surelyAlive says whether m has been running and connected to by for so long that by must know.
+func (s *Sim) surelyAlive(by, m *node) bool {
+	if s.cfg.Loss > 0 || s.cfg.Break > 0 || m.proc == nil || !m.proc.me.published || m.proc.leaving != nil || m.isFrozen() {
+		return false
+	}
+	settled := s.clock - s.proofTime()
+	return by.since <= settled && m.since <= settled && s.parted <= settled && s.path(by, m)
+}
+
+// proofTime is how long a beat may take to the farthest node: two background periods, and a beat and some hops to settle.
+func (s *Sim) proofTime() time.Duration {
+	period := max(liveness.BackgroundMin, time.Duration(len(s.nodes))*30*time.Second/time.Duration(s.cfg.Liveness.BeatBudget))
+	return 2*period + 10*(s.cfg.Liveness.BeatInterval+s.cfg.Latency+s.cfg.Jitter)
+}
+
+// CheckConverged says what contradicts that the nodes have converged: copies that differ, or replicas that are equal and
+// yet would send each other something. "" when nothing does.
+func (s *Sim) CheckConverged() error {
+	var first *process
+	for _, n := range s.nodes {
+		p := n.proc
+		if p == nil {
+			continue
+		}
+		if first == nil {
+			first = p
+		}
+		for i, t := range p.topic {
+			s.checkEqual(first, p, first.topic[i], t)
+		}
+	}
+	if s.violation != nil {
+		return s.violation
+	}
+	return nil
+}
+
+func (s *Sim) checkEqual(a, b *process, x, y *topic) {
+	name := topicNames[x.index]
+	items := x.state.Items()
+	if x.state.Fingerprint() != y.state.Fingerprint() {
+		s.fail("nodes %d and %d hold different copies on %s", a.node.index, b.node.index, name)
+	}
+	if d := reconcile.Compare(items, y.state.Items()); len(d.Ask)+len(d.Send) > 0 {
+		s.fail("nodes %d and %d are equal on %s and would exchange %d owners", a.node.index, b.node.index, name, len(d.Ask)+len(d.Send))
+	}
+	for _, it := range items {
+		if u := y.state.Updates(wire.Want{Owner: it.Owner, Generation: it.Generation, Version: it.Version}, wire.MaxFrame); len(u) > 0 {
+			s.fail("node %d would send node %d what it has of node %d on %s", b.node.index, a.node.index, s.byID[it.Owner].index, name)
+		}
+	}
+	if x.state.Totals() != y.state.Totals() {
+		s.fail("nodes %d and %d hold the same digests and count differently on %s", a.node.index, b.node.index, name)
+	}
+	if y.sum != sumOf(y.state) {
+		s.fail("node %d lost count of what it holds on %s", b.node.index, name)
+	}
+}
+
+func sumOf(state *gossipstate.State) uint64 {
+	var sum uint64
+	for _, it := range state.Items() {
+		d, _, _ := state.Digest(it.Owner)
+		sum += fold(&d)
+	}
+	return sum
+}

@@ -1,0 +1,21 @@
+// Package sim runs whole networks of the pure core in virtual time: the rules of package replica with messages as values,
+// without libp2p, goroutines or clocks. One seed decides everything, bit for bit: the overlay, latencies, what is lost,
+// repeated and broken off. After every event the invariants are checked; the first that does not hold ends the run with a
+// [Violation], which names the seed.
+//
+//	Sim --- queue of events in virtual time, ordered by (time, sequence)
+//	 ├── overlay: a random D-regular graph; each edge has its own latency
+//	 │    └── connection ── streams (ordered, what is lost is sent again): syncs and beats
+//	 │                  └─ rumors (each on its own: lost, repeated, reordered)
+//	 └── node: identity, disk, counters
+//	      └── process, while it runs: gossipstate.State per topic, liveness.Table, links, pulls
+//
+// What is as in package replica: flood of rumors, gap and pull, syncs on connect, by fingerprint and as backstop, beats
+// between neighbours with relayed ones, first sync at start, restart with kept or lost store, leaving. What is simpler:
+// every link is in the gossip mesh and there is no lazy IHAVE; the network is the overlay, and a lost link is dialled again;
+// sizes are those of the wire's own encoding, without the headers of pubsub, streams and transports; bandwidth is endless
+// and handling a message takes no time.
+//
+// Signatures are made and checked for real. With Config.VerifyOnce each distinct message is decoded and verified once for
+// all nodes, which changes nothing but the time it takes.
+package sim

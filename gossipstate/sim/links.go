@@ -1,0 +1,141 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/p2pnode/p2pnode/gossipstate/reconcile"
+	"github.com/p2pnode/p2pnode/gossipstate/wire"
+)
+
+const (
+	syncPauseMin = 700 * time.Millisecond  // to Config.AntiEntropy: the pause after a sync that repaired nothing
+	yieldSync    = 1500 * time.Millisecond // how long the larger owner waits for the smaller one's sync on a new connection
+)
+
+// linkState is the protocol's part of a link.
+type linkState struct {
+	salt   wire.Salt              // our share of the link key
+	sets   [topics]*reconcile.Set // fingerprints, while beats run
+	key    reconcile.Key          // of sets
+	beats  *beatLink              // nil while no beat stream runs
+	served *bucket                // syncs it may open
+
+	serving   int // syncs it has open
+	syncing   bool
+	syncAt    time.Time // zero: none is due
+	syncPause time.Duration
+
+	beatsAt time.Time // not before it, open a beat stream
+	probed  time.Time // last probe of a late neighbour
+}
+
+// connected makes the link of a new connection and has it synced.
+func (p *process) connected(e *edge, c *conn, side int) *link {
+	now := p.s.now()
+	peer := e.nodes[1-side]
+	l := &link{conn: c, side: side, peer: peer, owner: peer.id}
+	for i := range l.salt {
+		l.salt[i] = byte(p.rng.Uint32())
+	}
+	l.served = newBucket(syncRate, syncBurst, now)
+	l.syncAt = now
+	if p.me.published && p.node.id.Compare(peer.id) > 0 { // a node that starts waits for nobody
+		l.syncAt = now.Add(yieldSync)
+	}
+	p.links[e.at[side]] = l
+	return l
+}
+
+func (p *process) disconnected(l *link) {
+	if p.has(l) {
+		p.links[l.conn.edge.at[l.side]] = nil
+		p.neighbourLost(l)
+	}
+}
+
+// has says whether l is the link of its edge now.
+func (p *process) has(l *link) bool { return l != nil && p.links[l.conn.edge.at[l.side]] == l }
+
+// dueSyncs starts the syncs whose time has come, and the backstop with a random peer.
+func (p *process) dueSyncs(now time.Time) {
+	if now.After(p.nextBackstop) {
+		jitter := time.Duration(p.rng.Int64N(int64(p.s.cfg.AntiEntropy) / 2))
+		p.nextBackstop = now.Add(p.s.cfg.AntiEntropy*3/4 + jitter)
+		if l := p.randomLink(func(l *link) bool { return l.syncAt.IsZero() }); l != nil {
+			l.syncAt = now
+		}
+	}
+	for _, l := range p.links {
+		if p.syncsStarted >= maxSyncsStarted {
+			return
+		}
+		if l != nil && !l.syncing && !l.syncAt.IsZero() && !now.Before(l.syncAt) {
+			p.startSync(l)
+		}
+	}
+}
+
+// randomLink is a random connected link that fits, or nil.
+func (p *process) randomLink(fits func(*link) bool) *link {
+	var found []*link
+	for _, l := range p.links {
+		if l != nil && fits(l) {
+			found = append(found, l)
+		}
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	return found[p.rng.IntN(len(found))]
+}
+
+func (p *process) startSync(l *link) {
+	l.syncing = true
+	l.syncAt = time.Time{}
+	p.syncsStarted++
+	p.startSession(l, &session{done: func(s *session, ok bool) { p.syncDone(l, s, ok) }})
+}
+
+func (p *process) syncDone(l *link, s *session, ok bool) {
+	p.syncsStarted--
+	switch {
+	case !ok:
+		p.node.SyncsFailed++
+	case s.repaired > 0:
+		p.node.SyncsRepaired++
+	default:
+		p.node.SyncsEqual++
+	}
+	if ok && !p.synced {
+		p.synced = true
+		p.publishSelf()
+	}
+	l.syncing = false
+	if ok && s.repaired > 0 {
+		l.syncPause = 0
+		return
+	}
+	l.syncPause = min(max(2*l.syncPause, syncPauseMin), p.s.cfg.AntiEntropy)
+	if !ok && l.syncAt.IsZero() {
+		l.syncAt = p.s.now().Add(l.syncPause + time.Duration(p.rng.Int64N(int64(syncPauseMin))))
+	}
+}
+
+// wantSync has l synced as soon as its pause allows.
+func (p *process) wantSync(l *link, now time.Time) {
+	if !l.syncing && l.syncAt.IsZero() {
+		l.syncAt = now.Add(l.syncPause)
+	}
+}
+
+// age is how long ago owner proved that it lives; 0 for this node.
+func (p *process) age(owner wire.ID) time.Duration {
+	if owner == p.node.id {
+		return 0
+	}
+	heard := p.live.Heard(owner)
+	if heard.IsZero() {
+		return p.s.cfg.Liveness.ForgetAfter / 2
+	}
+	return max(0, p.s.now().Sub(heard))
+}
