@@ -36,7 +36,7 @@ func TestApplyFollowsItsTable(t *testing.T) {
 		{"an older delta is stale", three, Stale},
 	}
 	for _, s := range steps {
-		r, err := replica.Apply(&s.update, testStart)
+		r, err := replica.Apply(&s.update, ID{}, testStart)
 		require.NoError(t, err, s.name)
 		require.Equal(t, s.want, r.Outcome, s.name)
 		a.requireExact(t, replica)
@@ -63,7 +63,7 @@ func TestAFollowUpOfAForkIsRefusedUntilASnapshotComes(t *testing.T) {
 	replica := New(DefaultConfig(testDomain))
 	one.snapshot(t, replica)
 	delta := two.updates(t, wire.Want{Version: 1}, wire.MaxFrame)[0]
-	_, err := replica.Apply(&delta, testStart)
+	_, err := replica.Apply(&delta, ID{}, testStart)
 	require.ErrorIs(t, err, ErrRootMismatch)
 	one.requireExact(t, replica)
 	two.snapshot(t, replica)
@@ -79,7 +79,7 @@ func TestAnOwnerThatBeganAnewIsSentWhole(t *testing.T) {
 	before.snapshot(t, replica)
 
 	for _, v := range anew.updates(t, wire.Want{Generation: 1, Version: 1}, wire.MaxFrame) {
-		r, err := replica.Apply(&v, testStart)
+		r, err := replica.Apply(&v, ID{}, testStart)
 		require.NoError(t, err, "a delta from the same version of another generation cannot match")
 		require.True(t, r.Reset)
 	}
@@ -105,7 +105,7 @@ func TestAnUpdateThatLiesAboutItsStateChangesNothing(t *testing.T) {
 			change(&u)
 			v := overWire(t, u)
 			replica := New(DefaultConfig(testDomain))
-			_, err = replica.Apply(&v, testStart)
+			_, err = replica.Apply(&v, ID{}, testStart)
 			require.ErrorIs(t, err, ErrRootMismatch)
 			require.Zero(t, replica.Totals())
 		})
@@ -123,7 +123,7 @@ func TestPartsBecomeVisibleTogetherAndInAnyFrameSize(t *testing.T) {
 	require.Greater(t, len(parts), 5)
 	replica := New(DefaultConfig(testDomain))
 	for i, v := range parts {
-		r, err := replica.Apply(&v, testStart)
+		r, err := replica.Apply(&v, ID{}, testStart)
 		require.NoError(t, err)
 		if i < len(parts)-1 {
 			require.Equal(t, Staged, r.Outcome)
@@ -147,7 +147,7 @@ func TestPartsGoOnWhenTheOwnerMovesOnMeanwhile(t *testing.T) {
 	replica := New(DefaultConfig(testDomain))
 	half := len(first) / 2
 	for _, v := range first[:half] {
-		_, err := replica.Apply(&v, testStart)
+		_, err := replica.Apply(&v, ID{}, testStart)
 		require.NoError(t, err)
 	}
 	cursor := first[half-1].Update().Entries
@@ -161,7 +161,7 @@ func TestPartsGoOnWhenTheOwnerMovesOnMeanwhile(t *testing.T) {
 			continue
 		}
 		rest := overWire(t, u)
-		_, err := replica.Apply(&rest, testStart)
+		_, err := replica.Apply(&rest, ID{}, testStart)
 		require.NoError(t, err)
 	}
 	a.requireExact(t, replica)
@@ -170,28 +170,71 @@ func TestPartsGoOnWhenTheOwnerMovesOnMeanwhile(t *testing.T) {
 
 func TestStagedPartsAreBoundedAndExpire(t *testing.T) {
 	replica := New(DefaultConfig(testDomain))
-	var big []Mutation
-	for i := range 15 {
-		big = append(big, set(keyName(i), strings.Repeat("x", wire.MaxValue)))
-	}
 	for seed := range 12 {
 		a := newAuthor(byte(seed + 1))
-		a.write(t, testStart, big...)
+		a.write(t, testStart, bigMutations()...)
 		parts := a.updates(t, wire.Want{}, wire.MaxFrame-1024)
 		for _, v := range parts[:len(parts)-1] {
-			r, err := replica.Apply(&v, testStart.Add(time.Duration(seed)*time.Second))
+			r, err := replica.Apply(&v, a.self.ID, testStart.Add(time.Duration(seed)*time.Second))
 			require.NoError(t, err)
 			require.Equal(t, Staged, r.Outcome)
 			require.LessOrEqual(t, replica.stages.bytes, stageBytes)
 		}
 	}
-	_, _, first := replica.Staged(newAuthor(1).self.ID)
-	_, _, last := replica.Staged(newAuthor(12).self.ID)
-	require.False(t, first, "the longest idle went first")
-	require.True(t, last)
-	replica.stages.expire(testStart.Add(stageIdle + time.Hour))
+	first, last := newAuthor(1).self.ID, newAuthor(12).self.ID
+	require.NotContains(t, replica.stages.open, stageKey{first, first}, "the longest idle went first")
+	require.Contains(t, replica.stages.open, stageKey{last, last})
+	replica.stages.expire(last, testStart.Add(stageIdle+time.Hour))
 	require.Zero(t, replica.stages.bytes)
 	require.Empty(t, replica.stages.open)
+}
+
+func TestOnePeerCannotFillTheStageOfOthers(t *testing.T) {
+	replica, hostile := New(DefaultConfig(testDomain)), newAuthor(99).self.ID
+	honest := newAuthor(1)
+	honest.write(t, testStart, bigMutations()...)
+	parts := honest.updates(t, wire.Want{}, wire.MaxFrame-1024)
+	_, err := replica.Apply(&parts[0], honest.self.ID, testStart)
+	require.NoError(t, err)
+	for seed := range 12 {
+		a := newAuthor(byte(seed + 2))
+		a.write(t, testStart, bigMutations()...)
+		flood := a.updates(t, wire.Want{}, wire.MaxFrame-1024)
+		for _, v := range flood[:len(flood)-1] {
+			_, err := replica.Apply(&v, hostile, testStart.Add(time.Second))
+			require.NoError(t, err)
+		}
+	}
+	require.LessOrEqual(t, replica.stages.bytes, stagePeerBytes+wire.MaxBytes)
+	require.Contains(t, replica.stages.open, stageKey{honest.self.ID, honest.self.ID})
+}
+
+func TestAForeignPartDoesNotSpoilAnotherPeersUpdate(t *testing.T) {
+	replica, hostile := New(DefaultConfig(testDomain)), newAuthor(99).self.ID
+	a := newAuthor(1)
+	a.write(t, testStart, bigMutations()...)
+	parts := a.updates(t, wire.Want{}, wire.MaxFrame-1024)
+	for i, v := range parts {
+		bogus := *v.Update()
+		bogus.More = true
+		bogus.Entries = []Entry{{Key: "zzz", Value: []byte("made up"), Version: 1, Clock: 1}}
+		b := overWire(t, bogus)
+		_, err := replica.Apply(&b, hostile, testStart)
+		require.NoError(t, err)
+		r, err := replica.Apply(&v, a.self.ID, testStart)
+		require.NoError(t, err)
+		require.Equal(t, i == len(parts)-1, r.Outcome == Applied)
+	}
+	a.requireExact(t, replica)
+}
+
+// bigMutations fill an owner nearly to its limit of bytes.
+func bigMutations() []Mutation {
+	var big []Mutation
+	for i := range 15 {
+		big = append(big, set(keyName(i), strings.Repeat("x", wire.MaxValue)))
+	}
+	return big
 }
 
 func TestAFullReplicaRefusesNewOwnersAndTakesNewsOfOld(t *testing.T) {
@@ -203,7 +246,7 @@ func TestAFullReplicaRefusesNewOwnersAndTakesNewsOfOld(t *testing.T) {
 	b.write(t, testStart, set("b", "1"))
 	a.snapshot(t, replica)
 	v := b.updates(t, wire.Want{}, wire.MaxFrame)[0]
-	_, err := replica.Apply(&v, testStart)
+	_, err := replica.Apply(&v, ID{}, testStart)
 	require.ErrorIs(t, err, ErrLimit)
 	a.write(t, testStart, set("a", "2"))
 	a.snapshot(t, replica)
@@ -214,7 +257,7 @@ func TestAFullReplicaRefusesNewOwnersAndTakesNewsOfOld(t *testing.T) {
 	small := New(cfg)
 	a.write(t, testStart, set("a", "12345678901"))
 	v = a.updates(t, wire.Want{}, wire.MaxFrame)[0]
-	_, err = small.Apply(&v, testStart)
+	_, err = small.Apply(&v, ID{}, testStart)
 	require.ErrorIs(t, err, ErrLimit)
 	require.Zero(t, small.Totals())
 }
@@ -279,7 +322,7 @@ func TestAnExhaustedClockIsAnErrorNeverAWrap(t *testing.T) {
 	p.next.signed = wire.Sign(testDomain, &p.next.digest, a.sign)
 	a.state.Install(p)
 	for _, v := range a.updates(t, wire.Want{}, wire.MaxFrame) {
-		_, err := b.state.Apply(&v, testStart)
+		_, err := b.state.Apply(&v, ID{}, testStart)
 		require.NoError(t, err)
 	}
 	_, err = b.try(testStart, set("key", "z"))

@@ -102,7 +102,7 @@ func (a *author) snapshot(t tester, replica *State) Result {
 	t.Helper()
 	var last Result
 	for _, v := range a.updates(t, wire.Want{}, wire.MaxFrame) {
-		r, err := replica.Apply(&v, testStart)
+		r, err := replica.Apply(&v, ID{}, testStart)
 		require.NoError(t, err)
 		last = r
 	}

@@ -113,7 +113,7 @@ func (s *schedule) apply(t *rapid.T, to int, v *wire.Verified) {
 		return // its own node does not take its state from others
 	}
 	before, _, held := s.replicas[to].Digest(owner)
-	r, err := s.replicas[to].Apply(v, s.now)
+	r, err := s.replicas[to].Apply(v, ID{}, s.now)
 	after, _, _ := s.replicas[to].Digest(owner)
 	if err != nil || r.Outcome != Applied {
 		require.Equal(t, before, after, "nothing changes unless it is applied")
@@ -160,7 +160,7 @@ func (s *schedule) pull(t *rapid.T, replica *State, a *author) {
 	want := wire.Want{Generation: d.Generation, Version: d.Version}
 	for _, want := range []wire.Want{want, {}} {
 		for _, v := range a.updates(t, want, wire.MaxFrame) {
-			if _, err := replica.Apply(&v, s.now); err != nil {
+			if _, err := replica.Apply(&v, ID{}, s.now); err != nil {
 				require.ErrorIs(t, err, ErrRootMismatch)
 			}
 		}
@@ -263,12 +263,12 @@ func TestADeletedKeyStaysDeletedHoweverLongAReplicaWasAway(t *testing.T) {
 	updates := a.updates(t, wire.Want{Generation: d.Generation, Version: d.Version}, wire.MaxFrame)
 	require.Zero(t, updates[0].Update().Previous, "below the floor only a snapshot will do")
 	for _, v := range updates {
-		_, err := away.Apply(&v, later)
+		_, err := away.Apply(&v, ID{}, later)
 		require.NoError(t, err)
 	}
 	require.Empty(t, read(away, "color"))
 
-	r, err := a.state.Apply(&old[0], later)
+	r, err := a.state.Apply(&old[0], ID{}, later)
 	require.NoError(t, err)
 	require.Equal(t, Stale, r.Outcome, "the old state does not come back")
 }

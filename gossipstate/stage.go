@@ -1,21 +1,26 @@
 package gossipstate
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/p2pnode/p2pnode/gossipstate/wire"
 )
 
 const (
-	stageIdle  = 10 * time.Minute // an incomplete update is kept this long after its last part
-	stageBytes = 8 << 20          // of entries staged in all; beyond it the longest idle goes first
+	stageIdle      = 10 * time.Minute // an incomplete update is kept this long after its last part
+	stageBytes     = 8 << 20          // of entries staged in all; beyond it the longest idle goes first
+	stagePeerBytes = 2 << 20          // of entries staged from one peer; likewise
 )
 
-// stages keeps the parts of updates that came in several frames until the last one is there.
+// stages keeps the parts of updates that came in several frames until the last one is there: for each owner and each peer
+// apart, since a part is only known to be its owner's once the root matches.
 type stages struct {
-	open  map[ID]*stage
+	open  map[stageKey]*stage
 	bytes int
 }
+
+type stageKey struct{ owner, from ID }
 
 // stage is the part of an update that has arrived: entries in (version, key) order.
 type stage struct {
@@ -28,9 +33,9 @@ type stage struct {
 	touched    time.Time
 }
 
-// holds says whether u, a last part, belongs to what is staged of its owner.
-func (s *stages) holds(u *Update) bool {
-	st := s.open[u.Digest.Owner]
+// holds says whether u, a last part, belongs to what is staged of its owner from a peer.
+func (s *stages) holds(u *Update, from ID) bool {
+	st := s.open[stageKey{u.Digest.Owner, from}]
 	return st != nil && st.continues(u)
 }
 
@@ -45,14 +50,14 @@ func (st *stage) continues(u *Update) bool {
 
 // add takes in one part. complete is true for the last one: entries and hashes are then those of the whole update. A part
 // that does not continue what is staged starts it over.
-func (s *stages) add(v *wire.Verified, now time.Time) (entries []Entry, hashes []wire.EntryHash, complete bool) {
+func (s *stages) add(v *wire.Verified, from ID, now time.Time) (entries []Entry, hashes []wire.EntryHash, complete bool) {
 	u := v.Update()
-	owner := u.Digest.Owner
-	st := s.open[owner]
+	key := stageKey{u.Digest.Owner, from}
+	st := s.open[key]
 	if st == nil || !st.continues(u) {
-		s.drop(owner)
+		s.drop(key)
 		st = &stage{generation: u.Digest.Generation, previous: u.Previous, floor: u.Digest.Floor}
-		s.open[owner] = st
+		s.open[key] = st
 	}
 	st.touched = now
 	st.entries = append(st.entries, u.Entries...)
@@ -64,49 +69,66 @@ func (s *stages) add(v *wire.Verified, now time.Time) (entries []Entry, hashes [
 	st.bytes += size
 	s.bytes += size
 	if !u.More {
-		s.drop(owner)
+		s.drop(key)
 		return st.entries, st.hashes, true
 	}
 	// An owner's copy over its own limit can never match a digest.
 	if st.bytes > 2*wire.MaxBytes || len(st.entries) > 2*wire.MaxEntries {
-		s.drop(owner)
+		s.drop(key)
 	}
-	s.expire(now)
+	s.expire(from, now)
 	return nil, nil, false
 }
 
-func (s *stages) drop(owner ID) {
-	if st := s.open[owner]; st != nil {
+func (s *stages) drop(key stageKey) {
+	if st := s.open[key]; st != nil {
 		s.bytes -= st.bytes
-		delete(s.open, owner)
+		delete(s.open, key)
 	}
 }
 
-// expire drops what was not continued for stageIdle, and while too much is staged the longest idle.
-func (s *stages) expire(now time.Time) {
-	for owner, st := range s.open {
-		if now.Sub(st.touched) > stageIdle {
-			s.drop(owner)
+// dropOwner drops what is staged of owner, whoever sent it.
+func (s *stages) dropOwner(owner ID) {
+	for key := range s.open {
+		if key.owner == owner {
+			s.drop(key)
 		}
+	}
+}
+
+// expire drops what was not continued for stageIdle, and the longest idle while there is too much of one peer or in all.
+func (s *stages) expire(from ID, now time.Time) {
+	ofPeer := 0
+	for key, st := range s.open {
+		if now.Sub(st.touched) > stageIdle {
+			s.drop(key)
+		} else if key.from == from {
+			ofPeer += st.bytes
+		}
+	}
+	for ofPeer > stagePeerBytes {
+		key := s.idlest(func(key stageKey) bool { return key.from == from })
+		ofPeer -= s.open[key].bytes
+		s.drop(key)
 	}
 	for s.bytes > stageBytes {
-		var idlest ID
-		var oldest *stage
-		for owner, st := range s.open {
-			if oldest == nil || st.touched.Before(oldest.touched) || st.touched.Equal(oldest.touched) && owner.Compare(idlest) < 0 {
-				idlest, oldest = owner, st
-			}
-		}
-		s.drop(idlest)
+		s.drop(s.idlest(func(stageKey) bool { return true }))
 	}
 }
 
-// Staged says how far the staged update of owner has come: the version and key of its last entry, and what it started
-// from. ok is false when nothing is staged.
-func (s *State) Staged(owner ID) (previous, version Version, ok bool) {
-	st := s.stages.open[owner]
-	if st == nil {
-		return 0, 0, false
+// idlest is the key of the stage among those that fit, at least one, which was not continued for longest.
+func (s *stages) idlest(fits func(stageKey) bool) stageKey {
+	var idlest stageKey
+	var oldest *stage
+	for key, st := range s.open {
+		earlier := oldest == nil || st.touched.Before(oldest.touched) || st.touched.Equal(oldest.touched) && key.before(idlest)
+		if fits(key) && earlier {
+			idlest, oldest = key, st
+		}
 	}
-	return st.previous, st.entries[len(st.entries)-1].Version, true
+	return idlest
+}
+
+func (k stageKey) before(other stageKey) bool {
+	return cmp.Or(k.owner.Compare(other.owner), k.from.Compare(other.from)) < 0
 }

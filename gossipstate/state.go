@@ -41,7 +41,7 @@ type copyOf struct {
 
 // New makes an empty State.
 func New(cfg Config) *State {
-	return &State{cfg: cfg, owners: map[ID]*copyOf{}, merged: merged{}, stages: stages{open: map[ID]*stage{}}}
+	return &State{cfg: cfg, owners: map[ID]*copyOf{}, merged: merged{}, stages: stages{open: map[stageKey]*stage{}}}
 }
 
 // Outcome is what Apply did with an update that broke no rule.
@@ -73,8 +73,9 @@ type Result struct {
 }
 
 // Apply takes in an update by the one rule of the protocol. Whatever the outcome, the owner's copy is exactly at one signed
-// digest. Errors: ErrRootMismatch and ErrLimit, after which nothing has changed.
-func (s *State) Apply(v *wire.Verified, now time.Time) (Result, error) {
+// digest. from is the peer that sent it, the zero ID for this node itself: parts of one update must come from one peer.
+// Errors: ErrRootMismatch and ErrLimit, after which nothing has changed.
+func (s *State) Apply(v *wire.Verified, from ID, now time.Time) (Result, error) {
 	u := v.Update()
 	held := s.owners[u.Digest.Owner]
 	if held != nil && u.Digest.Compare(&held.digest) <= 0 {
@@ -87,9 +88,9 @@ func (s *State) Apply(v *wire.Verified, now time.Time) (Result, error) {
 		return Result{}, fmt.Errorf("%w: %d owners", ErrLimit, len(s.owners))
 	}
 	entries, hashes := u.Entries, v.Hashes()
-	if u.More || s.stages.holds(u) {
+	if u.More || s.stages.holds(u, from) {
 		var complete bool
-		entries, hashes, complete = s.stages.add(v, now)
+		entries, hashes, complete = s.stages.add(v, from, now)
 		if !complete {
 			return Result{Outcome: Staged, Old: held.digestOrZero()}, nil
 		}
@@ -156,7 +157,7 @@ func (s *State) replace(held, next *copyOf, touched []Entry, r *Result) {
 	owner := next.digest.Owner
 	s.owners[owner] = next
 	s.bytes += next.tree.bytes - held.bytes()
-	s.stages.drop(owner)
+	s.stages.dropOwner(owner)
 	for i := range touched {
 		key := touched[i].Key
 		now, before := next.tree.get(key), held.get(key)
@@ -214,7 +215,7 @@ func (s *State) Drop(owner ID) Result {
 	}
 	delete(s.owners, owner)
 	s.bytes -= held.tree.bytes
-	s.stages.drop(owner)
+	s.stages.dropOwner(owner)
 	r := Result{Outcome: Applied, Old: held.digest, Reset: true}
 	held.tree.each(func(e *Entry) bool {
 		r.Removed = append(r.Removed, e.Key)

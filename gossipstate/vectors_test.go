@@ -100,7 +100,7 @@ func TestAnEmptyReplicaTakesTheSnapshotsOfTheVectorsAndNothingElse(t *testing.T)
 			verified, err := wire.Verify(domain, u)
 			require.NoError(t, err)
 			replica := New(DefaultConfig(domain))
-			r, err := replica.Apply(&verified, testStart)
+			r, err := replica.Apply(&verified, ID{}, testStart)
 			held := replica.Totals().Owners == 1
 			switch {
 			case v.Expect.Update.RootMatches:

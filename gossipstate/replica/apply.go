@@ -18,6 +18,12 @@ type arrival struct {
 	heard bool          // the owner itself said it just now
 }
 
+// sender is the owner that a.from is. Peers without an owner's identity get no further than the handshake of a stream.
+func (a arrival) sender() gossipstate.ID {
+	id, _ := OwnerOf(a.from)
+	return id
+}
+
 // receive takes in a verified update of a peer: the one way by which state of others gets into the table. newer is true when
 // the update is not applied and its digest is newer than any seen of its owner.
 func (t *table) receive(tt *topicTable, v *wire.Verified, a arrival, now time.Time) (outcome gossipstate.Outcome, newer bool, err error) {
@@ -33,6 +39,10 @@ func (t *table) receive(tt *topicTable, v *wire.Verified, a arrival, now time.Ti
 			return gossipstate.Gap, false, nil
 		}
 	}
+	if _, _, held := tt.state.Digest(owner); !held && a.age > t.r.cfg.Liveness.ForgetAfter {
+		t.r.counters.one(CountDropped, "forgotten") // a replica that was away for long would teach it to all again
+		return gossipstate.Stale, false, nil
+	}
 	return t.apply(tt, v, a, now)
 }
 
@@ -40,7 +50,7 @@ func (t *table) receive(tt *topicTable, v *wire.Verified, a arrival, now time.Ti
 func (t *table) apply(tt *topicTable, v *wire.Verified, a arrival, now time.Time) (outcome gossipstate.Outcome, newer bool, err error) {
 	u := v.Update()
 	owner := u.Digest.Owner
-	result, err := tt.state.Apply(v, now)
+	result, err := tt.state.Apply(v, a.sender(), now)
 	switch {
 	case errors.Is(err, gossipstate.ErrRootMismatch):
 		t.r.counters.one(CountDropped, "root_mismatch")

@@ -82,6 +82,10 @@ func (t *table) load() error {
 // restore verifies one stored copy as if a peer had sent it, and takes it in.
 func (t *table) restore(tt *topicTable, c *store.Copy) error {
 	now := time.Now()
+	if c.Owner != t.r.self && !c.LastLife.IsZero() && now.Sub(c.LastLife) > t.r.cfg.Liveness.ForgetAfter {
+		t.disk.dirty(tt.name, c.Owner).all() // nobody has heard of it for so long: it is forgotten
+		return nil
+	}
 	err := errors.Join(damage(c)...)
 	if err == nil {
 		err = t.takeStored(tt, c, now)
@@ -113,7 +117,7 @@ func (t *table) takeStored(tt *topicTable, c *store.Copy, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if _, err := tt.state.Apply(&v, now); err != nil {
+	if _, err := tt.state.Apply(&v, t.r.self, now); err != nil {
 		return err
 	}
 	if tt.name != wire.Members {

@@ -26,17 +26,15 @@ import (
 	"github.com/p2pnode/p2pnode/gossipstate/store"
 )
 
-// latency is how long a packet takes from one node to another.
-const latency = 10 * time.Millisecond
-
 // cluster is some replicas on a simulated network in virtual time.
 type cluster struct {
-	t     *testing.T
-	net   *simnet.Simnet
-	split atomic.Pointer[func(ip net.IP) int] // packets pass only within one part
-	cut   sync.Map                            // IP addresses whose packets are lost both ways
-	hosts int
-	nodes []*node
+	t       *testing.T
+	net     *simnet.Simnet
+	latency time.Duration                       // of a packet from one node to another; set before the first node starts
+	split   atomic.Pointer[func(ip net.IP) int] // packets pass only within one part
+	cut     sync.Map                            // IP addresses whose packets are lost both ways
+	hosts   int
+	nodes   []*node
 }
 
 // node is a replica on a host of its own.
@@ -91,14 +89,14 @@ func forgetfulPubsub() nodeOption {
 }
 
 func newCluster(t *testing.T) *cluster {
-	c := &cluster{t: t, net: &simnet.Simnet{Logger: slog.New(slog.DiscardHandler)}}
+	c := &cluster{t: t, latency: 10 * time.Millisecond, net: &simnet.Simnet{Logger: slog.New(slog.DiscardHandler)}}
 	c.net.LatencyFunc = func(p *simnet.Packet) time.Duration {
 		from, to := p.From.(*net.UDPAddr).IP, p.To.(*net.UDPAddr).IP
 		part := c.split.Load()
 		if c.isCut(from) || c.isCut(to) || part != nil && (*part)(from) != (*part)(to) {
 			return 1000 * time.Hour // as good as dropped
 		}
-		return latency
+		return c.latency
 	}
 	c.net.Start()
 	t.Cleanup(c.net.Close)

@@ -113,21 +113,9 @@ func (t *table) connected(p peer.ID) {
 	}
 	l.speaks = true
 	l.syncPause = 0
-	l.syncAt = time.Now().Add(t.yields(l.owner))
-}
-
-// yields is how long this node leaves it to owner to sync first on a new connection: both at once would send all twice.
-func (t *table) yields(owner gossipstate.ID) time.Duration {
-	_, _, known := t.members().state.Digest(owner)
-	switch {
-	case !t.me.published: // a node that starts waits for nobody
-		return 0
-	case t.r.self.Compare(owner) > 0:
-		return yieldSync
-	case !known: // it may be one that starts
-		return yieldSync / 2
-	default:
-		return 0
+	l.syncAt = time.Now()
+	if t.me.published && t.r.self.Compare(l.owner) > 0 { // a node that starts waits for nobody
+		l.syncAt = l.syncAt.Add(yieldSync)
 	}
 }
 
@@ -211,16 +199,12 @@ func (t *table) syncDone(l *link, s *session, err error) {
 	}
 }
 
-// wantSync has l synced as soon as its pause allows. The other side has seen the same difference: the larger peer leaves it
-// the first word.
+// wantSync has l synced as soon as its pause allows; not while the other side, which sees the same difference, does so.
 func (t *table) wantSync(l *link, now time.Time) {
 	if l.syncing || l.serving > 0 || !l.syncAt.IsZero() {
 		return
 	}
 	l.syncAt = now.Add(l.syncPause)
-	if t.r.self.Compare(l.owner) > 0 {
-		l.syncAt = l.syncAt.Add(syncPauseMin / 2)
-	}
 }
 
 // admitSync is the link of p if p may open one more sync now, else nil. The caller gives it back by syncServed.

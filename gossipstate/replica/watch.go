@@ -111,16 +111,22 @@ func (tt *topicTable) value(rec gossipstate.Record) Value {
 		Key: e.Key, Owner: PeerOf(rec.Owner), Value: e.Value, Clock: e.Clock, Version: e.Version,
 		ContentType: e.ContentType, Deleted: e.Tombstone,
 	}
-	if e.Written > 0 {
-		v.Written = time.UnixMilli(int64(e.Written))
-	}
-	if e.Expires > 0 {
-		v.Expires = time.UnixMilli(int64(e.Expires))
-	}
+	v.Written, v.Expires = stamp(e.Written), stamp(e.Expires)
 	if d, _, held := tt.state.Digest(rec.Owner); held {
 		v.Root = d.Root
 	}
 	return v
+}
+
+// lastStamp is the end of the year 9999 in unix ms: what comes after has no form in RFC 3339.
+const lastStamp = 253_402_300_799_999
+
+// stamp is a time that an owner claims; zero for none, and for one that no clock shows.
+func stamp(ms uint64) time.Time {
+	if ms == 0 || ms > lastStamp {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(ms))
 }
 
 // transitions gives changes of members to the watchers and the log.

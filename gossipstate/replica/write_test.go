@@ -1,8 +1,10 @@
 package replica
 
 import (
+	"context"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,7 +67,7 @@ func TestAnExhaustedClockDoesNotStopExpiry(t *testing.T) {
 		u := wire.Update{Signed: wire.Sign(wire.Domain{Network: "test", Topic: "main"}, &digest, s.p.sign), Digest: digest, Entries: []wire.Entry{e}}
 		v, err := wire.Verify(wire.Domain{Network: "test", Topic: "main"}, u)
 		require.NoError(t, err)
-		_, err = state.Apply(&v, time.Now())
+		_, err = state.Apply(&v, gossipstate.ID{}, time.Now())
 		require.NoError(t, err)
 		s.p.states["main"] = state
 		s.p.join(s.n)
@@ -197,11 +199,37 @@ func TestWaitSeenCountsThoseWhoHaveIt(t *testing.T) {
 			require.NoError(t, answer.Err)
 			require.Zero(t, answer.Behind)
 		}
-		d.kill()
-		within(t, 15*time.Second, "d is dead", func() bool { return a.status(t, d) == "dead" })
-		w = a.set(t, "color", "red")
-		seen, of, err = a.topic(t).WaitSeen(t.Context(), w.Value.Version, -1)
-		require.NoError(t, err)
-		require.Equal(t, []int{1, 1}, []int{seen, of})
+	})
+}
+
+// Who had it and died does not stand for one that lives and lacks it.
+func TestWaitSeenDoesNotCountTheDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := besiege(t)
+		s.p.join(s.n)
+		s.p.hang(s.n.Replica) // alive, but it never answers
+		stream := s.p.hello(s.n)
+		var beating sync.WaitGroup
+		defer beating.Wait()
+		beats, end := context.WithCancel(t.Context())
+		defer end()
+		beating.Go(func() {
+			for k := uint32(1); beats.Err() == nil; k++ {
+				stream.beat(&wire.BeatFrame{Beats: []wire.Beat{s.p.chain.Beat(k)}})
+				time.Sleep(700 * time.Millisecond)
+			}
+		})
+		w := s.n.set(t, "color", "red")
+		go func() {
+			time.Sleep(2 * time.Second)
+			s.ally.lose()
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+		defer cancel()
+		seen, of, err := s.n.topic(t).WaitSeen(ctx, w.Value.Version, -1)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, []int{0, 1}, []int{seen, of})
+		require.Equal(t, "dead", s.n.status(t, s.ally))
+		require.Equal(t, "alive", s.n.member(t, &node{host: s.p.host}).Status)
 	})
 }

@@ -31,7 +31,9 @@ type arrival struct {
 
 // receive takes in a verified update of a peer. newer is true when it is not applied and its digest is newer than any seen
 // of its owner.
-func (p *process) receive(t *topic, v *wire.Verified, a arrival, now time.Time) (outcome gossipstate.Outcome, newer bool, err error) {
+func (p *process) receive(t *topic, v *wire.Verified, a arrival, now time.Time) (
+	outcome gossipstate.Outcome, newer bool, err error,
+) {
 	owner := v.Update().Digest.Owner
 	if owner == p.node.id && p.me.published {
 		outcome, err = p.receiveOwn(t, v, a, now)
@@ -48,10 +50,12 @@ func (p *process) receive(t *topic, v *wire.Verified, a arrival, now time.Time) 
 }
 
 // apply puts an update into the state and sees to what follows from it.
-func (p *process) apply(t *topic, v *wire.Verified, a arrival, now time.Time) (outcome gossipstate.Outcome, newer bool, err error) {
+func (p *process) apply(t *topic, v *wire.Verified, a arrival, now time.Time) (
+	outcome gossipstate.Outcome, newer bool, err error,
+) {
 	u := v.Update()
 	owner := u.Digest.Owner
-	result, err := t.state.Apply(v, now)
+	result, err := t.state.Apply(v, a.from.owner, now)
 	p.s.note(uint64(result.Outcome))
 	p.checkApplied(t, v, &result, err)
 	switch {

@@ -17,6 +17,9 @@ const (
 
 	maxUnknown = 16 // anchors asked for in one frame
 
+	frameRate  = 10 // frames a second on one stream
+	frameBurst = 20 // at one time: what the network may have held back
+
 	probeTimeout = time.Second
 	probeSettle  = 250 * time.Millisecond // a stream may break a moment before its connection
 )
@@ -31,6 +34,7 @@ type beatLink struct {
 	greeted  bool          // ours has gone
 	sent     wire.Anchor   // anchor of the last digest sent on it
 	unknown  []uint32      // anchors to ask for in the next frame
+	rate     *bucket       // of its frames
 	heard    time.Time     // when its last frame came
 	agrees   bool          // its last fingerprints were ours
 	differs  time.Time     // since when they are not; zero: they agree
@@ -58,7 +62,10 @@ func (p *process) openBeats(now time.Time) {
 }
 
 func (p *process) newBeatLink(l *link, opened bool) *beatLink {
-	l.beats = &beatLink{p: p, link: l, opened: opened, heard: p.s.now(), interval: p.me.interval}
+	now := p.s.now()
+	l.beats = &beatLink{
+		p: p, link: l, opened: opened, rate: newBucket(frameRate, frameBurst, now), heard: now, interval: p.me.interval,
+	}
 	return l.beats
 }
 
@@ -173,6 +180,10 @@ func (b *beatLink) receive(frame any) {
 		return
 	}
 	now := p.s.now()
+	if !b.rate.take(now) {
+		p.neighbourLost(l)
+		return
+	}
 	b.heard = now
 	if f.Hello != nil {
 		b.begin(f.Hello, now)

@@ -130,6 +130,9 @@ func (p *process) checkApplied(t *topic, v *wire.Verified, result *gossipstate.R
 	owner := u.Digest.Owner
 	before, held := t.held[owner]
 	now, _, holds := t.state.Digest(owner)
+	if n := p.s.byID[owner]; err != nil && !n.lost {
+		p.s.fail("node %d: an update of node %d, which never lost its store, does not match: %v", p.node.index, n.index, err)
+	}
 	if err != nil || result.Outcome != gossipstate.Applied {
 		if held != holds || before.compare(&now) != 0 {
 			p.s.fail("node %d: an update of node %d changed its copy although the outcome was %s, %v",
@@ -181,7 +184,9 @@ func (p *process) sawTransition(tr *liveness.Transition) {
 	s.note(uint64(m.index)<<8 | uint64(tr.To))
 	proof, _ := p.live.Proof(tr.Owner)
 	if len(s.seen) < maxSeen {
-		s.seen = append(s.seen, Seen{At: s.clock, By: p.node.index, Member: m.index, From: tr.From, To: tr.To, Generation: proof.Generation})
+		s.seen = append(s.seen, Seen{
+			At: s.clock, By: p.node.index, Member: m.index, From: tr.From, To: tr.To, Generation: proof.Generation,
+		})
 	}
 	if tr.To == liveness.Dead && s.surelyAlive(p.node, m) {
 		s.fail("node %d calls node %d dead (%s), which runs and is connected", p.node.index, m.index, tr.Reason)
@@ -232,11 +237,12 @@ func (s *Sim) checkEqual(a, b *process, x, y *topic) {
 		s.fail("nodes %d and %d hold different copies on %s", a.node.index, b.node.index, name)
 	}
 	if d := reconcile.Compare(items, y.state.Items()); len(d.Ask)+len(d.Send) > 0 {
-		s.fail("nodes %d and %d are equal on %s and would exchange %d owners", a.node.index, b.node.index, name, len(d.Ask)+len(d.Send))
+		s.fail("nodes %d and %d are equal on %s and would exchange something", a.node.index, b.node.index, name)
 	}
 	for _, it := range items {
-		if u := y.state.Updates(wire.Want{Owner: it.Owner, Generation: it.Generation, Version: it.Version}, wire.MaxFrame); len(u) > 0 {
-			s.fail("node %d would send node %d what it has of node %d on %s", b.node.index, a.node.index, s.byID[it.Owner].index, name)
+		want := wire.Want{Owner: it.Owner, Generation: it.Generation, Version: it.Version}
+		if len(y.state.Updates(want, wire.MaxFrame)) > 0 {
+			s.fail("node %d would send node %d what it has on %s", b.node.index, a.node.index, name)
 		}
 	}
 	if x.state.Totals() != y.state.Totals() {

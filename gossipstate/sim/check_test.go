@@ -33,10 +33,11 @@ func TestViolationsAreSeen(t *testing.T) {
 		}, "the copy of node 0 went back"},
 		"a key that was not written": {func(w *world) {
 			p := w.nodes[2].proc
-			pending, err := p.topic[mainTopic].state.Prepare(p.selfOn(p.topic[mainTopic]), []gossipstate.Mutation{{Key: "x"}}, p.node.sign, w.now(), 0)
+			t := p.topic[mainTopic]
+			pending, err := t.state.Prepare(p.selfOn(t), []gossipstate.Mutation{{Key: "x"}}, p.node.sign, w.now(), 0)
 			require.NoError(w.t, err)
-			p.topic[mainTopic].state.Install(pending)
-			delete(p.topic[mainTopic].held, p.node.id)
+			t.state.Install(pending)
+			delete(t.held, p.node.id)
 			_ = w.Set(2, "y", "")
 		}, `node 2 signs "x"`},
 		"a key that was lost": {func(w *world) {
@@ -45,7 +46,7 @@ func TestViolationsAreSeen(t *testing.T) {
 		}, "node 2 lost 1 of its own keys"},
 		"a death of who lives": {func(w *world) {
 			w.run(time.Minute)
-			w.nodes[3].proc.sawTransition(&liveness.Transition{Owner: w.nodes[1].id, From: liveness.Suspect, To: liveness.Dead, Reason: "a bug"})
+			w.nodes[3].proc.sawTransition(&liveness.Transition{Owner: w.nodes[1].id, To: liveness.Dead, Reason: "a bug"})
 		}, "node 3 calls node 1 dead (a bug), which runs and is connected"},
 		"equal nodes that differ": {func(w *world) {
 			w.nodes[3].proc.topic[members].state.Drop(w.nodes[1].id)

@@ -52,13 +52,17 @@ func TestTheConfigurationIsChecked(t *testing.T) {
 	cfg := DefaultConfig(1, 0)
 	cfg.Loss, cfg.Degree, cfg.BeatLength = 1, 1, 65
 	_, err := New(cfg)
-	for _, part := range []string{"Nodes is 0: want 1 to 16384", "Loss is 1: want 0 to 0.9", "Degree is 1: want 2 to 64", "BeatLength is 65: want 66 to 4096"} {
+	for _, part := range []string{
+		"Nodes is 0: want 1 to 16384", "Loss is 1: want 0 to 0.9", "Degree is 1: want 2 to 64", "BeatLength is 65: want 66 to 4096",
+	} {
 		require.ErrorContains(t, err, part)
 	}
 }
 
 func TestTheOverlayIsRegularAndConnected(t *testing.T) {
-	for _, c := range []struct{ nodes, degree, links int }{{1, 8, 0}, {2, 8, 1}, {5, 8, 10}, {9, 8, 36}, {10, 3, 15}, {50, 8, 200}, {1000, 8, 4000}} {
+	for _, c := range []struct{ nodes, degree, links int }{
+		{1, 8, 0}, {2, 8, 1}, {5, 8, 10}, {9, 8, 36}, {10, 3, 15}, {50, 8, 200}, {1000, 8, 4000},
+	} {
 		cfg := DefaultConfig(1, c.nodes)
 		cfg.Degree = c.degree
 		s := newWorld(t, cfg).Sim

@@ -86,7 +86,7 @@ func (w *world) start() {
 // nothing was lost and nothing came back, and that nothing is left to say.
 func (w *world) converge(rounds int) time.Duration {
 	w.t.Helper()
-	took := w.within(time.Duration(rounds)*w.cfg.AntiEntropy, w.Converged, fmt.Sprintf("one state on all nodes (%d anti-entropy rounds)", rounds))
+	took := w.within(time.Duration(rounds)*w.cfg.AntiEntropy, w.Converged, fmt.Sprintf("one state after %d rounds", rounds))
 	require.NoError(w.t, w.CheckConverged())
 	w.requireClaims()
 	return took

@@ -24,6 +24,7 @@ type node struct {
 	since  time.Duration // when it was last started or thawed
 	disk   disk
 	said   history // what it signed, by topic
+	lost   bool    // it has lost its store once: what it says may fork
 	Counters
 }
 
@@ -150,7 +151,7 @@ func (p *process) load() {
 			p.s.fail("node %d: its own disk does not verify: %v", p.node.index, err)
 			return
 		}
-		result, err := t.state.Apply(v, now)
+		result, err := t.state.Apply(v, p.node.id, now)
 		p.checkApplied(t, v, &result, err)
 		if err != nil || result.Outcome != gossipstate.Applied {
 			p.s.fail("node %d: a stored copy of %s was not taken: %s, %v", p.node.index, v.Update().Digest.Owner, result.Outcome, err)

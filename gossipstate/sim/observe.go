@@ -42,7 +42,8 @@ func (s *Sim) Total() Counters {
 		t.Rumors, t.RumorBytes = t.Rumors+c.Rumors, t.RumorBytes+c.RumorBytes
 		t.Syncs, t.SyncFrames, t.SyncBytes = t.Syncs+c.Syncs, t.SyncFrames+c.SyncFrames, t.SyncBytes+c.SyncBytes
 		t.Beats, t.BeatBytes, t.BeatsForged = t.Beats+c.Beats, t.BeatBytes+c.BeatBytes, t.BeatsForged+c.BeatsForged
-		t.SyncsEqual, t.SyncsRepaired, t.SyncsFailed = t.SyncsEqual+c.SyncsEqual, t.SyncsRepaired+c.SyncsRepaired, t.SyncsFailed+c.SyncsFailed
+		t.SyncsEqual, t.SyncsRepaired = t.SyncsEqual+c.SyncsEqual, t.SyncsRepaired+c.SyncsRepaired
+		t.SyncsFailed += c.SyncsFailed
 		t.SyncsRefused, t.Pulls = t.SyncsRefused+c.SyncsRefused, t.Pulls+c.Pulls
 		for i := range t.Applied {
 			t.Applied[i] += c.Applied[i]

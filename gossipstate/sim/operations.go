@@ -47,6 +47,7 @@ func (s *Sim) Restart(node int, lostStore bool) {
 	if lostStore {
 		n.disk = disk{}
 		n.said.forget()
+		n.lost = true
 	}
 	n.frozen = 0
 	s.start(n)

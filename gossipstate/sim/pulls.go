@@ -96,7 +96,8 @@ func (p *process) startPull(pl *pull, from *link) {
 	if d, _, held := pl.topic.state.Digest(pl.owner); held {
 		want.Generation, want.Version = d.Generation, d.Version
 	}
-	p.startSession(from, &session{pull: &want, topic: pl.topic.index, done: func(s *session, ok bool) { p.pullDone(pl, ok && s.repaired > 0) }})
+	done := func(s *session, ok bool) { p.pullDone(pl, ok && s.repaired > 0) }
+	p.startSession(from, &session{pull: &want, topic: pl.topic.index, done: done})
 }
 
 // pullDone ends one try. One that brought nothing is tried again after a longer pause, from another peer.

@@ -197,7 +197,8 @@ func (s *session) next() {
 		s.finish(true)
 		return
 	}
-	s.send(&wire.SyncFrame{Wants: &wire.SyncWants{Topic: wire.Members, Wants: []wire.Want{{Owner: s.p.node.id}}, Digests: true}})
+	ask := &wire.SyncWants{Topic: wire.Members, Wants: []wire.Want{{Owner: s.p.node.id}}, Digests: true}
+	s.send(&wire.SyncFrame{Wants: ask})
 }
 
 func (s *session) sendItems(topic int, items []wire.Item) {
