@@ -62,6 +62,8 @@ const (
 	CodeVersionConflict      = "version-conflict"
 	CodeClockExhausted       = "clock-exhausted"
 	CodeNotSeen              = "not-seen"
+	CodeBadProof             = "bad-proof"
+	CodeNotVerified          = "not-verified"
 	CodeNotConverged         = "not-converged"
 	CodeTimeout              = "timeout"
 	CodeBadHeader            = "bad-header"
@@ -101,6 +103,7 @@ var explanations = [...]Explanation{
 	{CodeBadKey, ExitUsage, 400, "a key is 1 to 256 bytes of UTF-8"},
 	{CodeBadMultiaddr, ExitUsage, 400, "an address must be a multiaddr such as /ip4/203.0.113.7/udp/4747/quic-v1/p2p/PEER-ID; 'p2pnode id --addrs' prints a node's own"},
 	{CodeBadPeerID, ExitUsage, 400, "the text is not a peer id: ids of nodes start with 12D3KooW and have 52 characters"},
+	{CodeBadProof, ExitUsage, 0, "the file is no proof: 'p2pnode state get KEY --proof' writes one"},
 	{CodeBadRange, ExitUsage, 400, "a range is START:END in decimal, START below END; END is not part of it"},
 	{CodeBadTarget, ExitUsage, 400, "a target is 64 hex digits, above zero; without one the header's own bits say it"},
 	{CodeBadUsage, ExitUsage, 0, "the command line is wrong: 'p2pnode COMMAND --help' shows how it is meant"},
@@ -127,6 +130,7 @@ var explanations = [...]Explanation{
 	{CodeNotFound, ExitNotFound, 404, "nothing is there under that key or name"},
 	{CodeNotReady, ExitUnreachable, 503, "the node is starting: wait for it with 'p2pnode wait ready'"},
 	{CodeNotSeen, ExitTimeout, 504, "the write is stored here, but not as many members as asked have confirmed it in time"},
+	{CodeNotVerified, ExitCheck, 0, "the proof does not hold, or not for the owner, network or topic that were asked for"},
 	{CodeNothingFound, ExitNotFound, 0, "the whole range was searched and holds no nonce that meets the target"},
 	{CodePeerIDMismatch, 0, 0, "another identity answers at the address than the one it was given for"},
 	{CodePortInUse, ExitConflict, 0, "the port is another process's: stop that one, or listen on port 0 for a free one"},

@@ -12,7 +12,8 @@ import (
 
 func (a *app) stateCommand() *cobra.Command {
 	c := parent("state", "Read and write the replicated state",
-		a.stateSetCommand(), a.stateGetCommand(), a.stateDelCommand(), a.stateLsCommand(), a.stateWatchCommand(), a.stateDigestCommand())
+		a.stateSetCommand(), a.stateGetCommand(), a.stateDelCommand(), a.stateLsCommand(), a.stateWatchCommand(), a.stateDigestCommand(),
+		a.stateVerifyCommand())
 	a.topicFlag(c.PersistentFlags())
 	return c
 }

@@ -11,15 +11,28 @@ import (
 )
 
 func (a *app) stateGetCommand() *cobra.Command {
-	var raw bool
+	var raw, proof bool
 	var owner string
 	c := &cobra.Command{
 		Use:   "get KEY",
 		Short: "Read a key",
-		Long:  "Read a key. The value is written with a line end; --raw writes exactly its bytes.",
-		Args:  exactArgs("KEY"),
+		Long: `Read a key. The value is written with a line end; --raw writes exactly its bytes.
+
+--proof writes one JSON document instead: the entry, or the tombstone of a deleted key, with all that shows that its owner
+signed it. 'p2pnode state verify' checks it anywhere, without a node.`,
+		Args: exactArgs("KEY"),
 		RunE: func(c *cobra.Command, args []string) error {
+			if proof && raw {
+				return usageError("--proof and --raw exclude each other")
+			}
 			return a.ask(c.Context(), func(ctx context.Context, node *api.Client) error {
+				if proof {
+					p, err := node.Prove(ctx, args[0], owner)
+					if err != nil {
+						return err
+					}
+					return a.writeJSON(p)
+				}
 				v, err := node.Get(ctx, args[0], owner)
 				if err != nil {
 					return err
@@ -29,6 +42,7 @@ func (a *app) stateGetCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&raw, "raw", false, "write exactly the value's bytes")
+	c.Flags().BoolVar(&proof, "proof", false, "write a proof that its owner signed it, as JSON")
 	c.Flags().StringVar(&owner, "owner", "", "read this peer's own entry, not the winner of all: its name, id, or an ending of the id")
 	return c
 }

@@ -169,7 +169,14 @@ func (c *Client) WatchMembers(ctx context.Context) iter.Seq2[Transition, error] 
 // Get reads a key: of the merged view when owner is "", else that owner's entry. A key that is absent or deleted is
 // an *Error with the code not-found.
 func (c *Client) Get(ctx context.Context, key, owner string) (Value, error) {
-	return get[Value](ctx, c, keyPath(key), c.params("owner", owner))
+	return get[Value](ctx, c, keyPath(stateKeys, key), c.params("owner", owner))
+}
+
+// Prove gives the proof of the entry that Get would read, or of the tombstone in its place: anybody can check it without a
+// node, see Proof.Verify. The client does not check it. A key under which there is neither is an *Error with the code
+// not-found.
+func (c *Client) Prove(ctx context.Context, key, owner string) (Proof, error) {
+	return get[Proof](ctx, c, keyPath(proofKeys, key), c.params("owner", owner))
 }
 
 // WriteOptions refine Set and Delete. The zero value writes unconditionally, for ever, and waits for nobody.
@@ -193,7 +200,7 @@ func (c *Client) Delete(ctx context.Context, key string, o WriteOptions) (Writte
 
 func (c *Client) write(ctx context.Context, method, key string, value []byte, o WriteOptions) (Written, error) {
 	query := c.params("ttl", durationParam(o.TTL), "wait", o.Wait, "wait_timeout", durationParam(o.WaitTimeout))
-	req, err := c.request(ctx, method, keyPath(key), query, value)
+	req, err := c.request(ctx, method, keyPath(stateKeys, key), query, value)
 	if err != nil {
 		return Written{}, err
 	}

@@ -188,11 +188,17 @@ func valueOf(v replica.Value) Value {
 	if out.Value == nil {
 		out.Value = []byte{} // an empty value is "", null is none
 	}
-	if printable(v.Value) {
-		s := string(v.Value)
-		out.Text = &s
-	}
+	out.Text = printed(v.Value)
 	return out
+}
+
+// printed is b as text when it is printable, else nil.
+func printed(b []byte) *string {
+	if !printable(b) {
+		return nil
+	}
+	s := string(b)
+	return &s
 }
 
 // printable reports whether b is UTF-8 that a terminal shows as it is: graphic characters, spaces, line ends, tabs.

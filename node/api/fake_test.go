@@ -140,7 +140,8 @@ type fakeTopic struct {
 	moved    chan struct{} // closed and replaced when seen changes
 	waiting  chan struct{} // gets one when WaitSeen begins to wait
 	answers  []replica.Agreement
-	err      error // of every call, when set
+	signed   *gossipstate.State // what Prove proves from
+	err      error              // of every call, when set
 }
 
 type fakeWatcher struct {
@@ -267,6 +268,29 @@ func (t *fakeTopic) Get(_ context.Context, key string, owner peer.ID) (replica.V
 		return replica.Value{}, replica.ErrNotFound
 	}
 	return v, nil
+}
+
+func (t *fakeTopic) Prove(_ context.Context, key string, owner peer.ID) (gossipstate.Proof, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.err != nil {
+		return gossipstate.Proof{}, t.err
+	}
+	if t.signed == nil {
+		return gossipstate.Proof{}, replica.ErrNotFound
+	}
+	id := t.signed.Get(key).Owner
+	if owner != "" {
+		var err error
+		if id, err = replica.OwnerOf(owner); err != nil {
+			return gossipstate.Proof{}, err
+		}
+	}
+	p, ok := t.signed.Prove(id, key)
+	if !ok {
+		return gossipstate.Proof{}, replica.ErrNotFound
+	}
+	return p, nil
 }
 
 func (t *fakeTopic) List(_ context.Context, o replica.ListOptions) ([]replica.Value, error) {

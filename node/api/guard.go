@@ -89,8 +89,10 @@ func (s *Server) refuse(r *http.Request) *Error {
 
 // keepKey makes r's path one that http.ServeMux does not clean: keys may hold empty, "." and ".." segments.
 func keepKey(r *http.Request) {
-	if key, ok := strings.CutPrefix(r.URL.Path, "/v1/state/"); ok && key != "" {
-		r.URL.RawPath = keyPath(key)
+	for _, prefix := range []string{stateKeys, proofKeys} {
+		if key, ok := strings.CutPrefix(r.URL.Path, prefix); ok && key != "" {
+			r.URL.RawPath = keyPath(prefix, key)
+		}
 	}
 }
 

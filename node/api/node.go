@@ -33,6 +33,7 @@ type Topic interface {
 	Set(ctx context.Context, key string, value []byte, o replica.WriteOptions) (replica.Written, error)
 	Delete(ctx context.Context, key string, o replica.WriteOptions) (replica.Written, error)
 	Get(ctx context.Context, key string, owner peer.ID) (replica.Value, error)
+	Prove(ctx context.Context, key string, owner peer.ID) (gossipstate.Proof, error)
 	List(ctx context.Context, o replica.ListOptions) ([]replica.Value, error)
 	Watch(ctx context.Context, prefix string) iter.Seq2[replica.Event, error]
 	Digest(ctx context.Context) (replica.Digest, error)

@@ -43,6 +43,8 @@ func (s *Server) registerState(api huma.API) {
 	huma.Register(api, put, s.set)
 	put.RequestBody.Required = false // an empty value is one
 	huma.Register(api, operation(api, http.MethodDelete, "/v1/state/{key...}", "state-delete", "Leave a tombstone"), s.delete)
+	huma.Register(api, operation(api, http.MethodGet, "/v1/proof/{key...}", "state-prove",
+		"One entry, or the tombstone in its place, with all that shows without a node that its owner signed it"), s.prove)
 	huma.Register(api, operation(api, http.MethodGet, "/v1/digest", "digest",
 		"What the node holds of the topic; with all, what every live member says it holds"), s.digest)
 }
@@ -170,6 +172,26 @@ func (s *Server) get(ctx context.Context, in *getInput) (*valueOutput, error) {
 		return nil, s.fail(err, in.Key)
 	}
 	return &valueOutput{etag(Uint64(v.Clock)), valueOf(v)}, nil
+}
+
+func (s *Server) prove(ctx context.Context, in *getInput) (*output[Proof], error) {
+	owner, err := s.owner(ctx, in.Owner)
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.topic(in.Topic)
+	if err != nil {
+		return nil, err
+	}
+	signed, err := t.Prove(ctx, in.Key, owner)
+	if err != nil {
+		return nil, s.fail(err, in.Key)
+	}
+	p, err := proofOf(s.node.Info().Network, t.Name(), signed)
+	if err != nil {
+		return nil, s.fail(err, in.Key)
+	}
+	return &output[Proof]{p}, nil
 }
 
 // WriteParams is what PUT and DELETE of a key take.

@@ -31,9 +31,14 @@ const (
 // etag is a version as it stands in ETag and If-Match.
 func etag(v Uint64) string { return `"` + v.String() + `"` }
 
-// keyPath is the path of a key. A key that path cleaning would change goes with its slashes and dots escaped.
-func keyPath(key string) string {
-	const prefix = "/v1/state/"
+// Where keys are: each is the rest of a path.
+const (
+	stateKeys = "/v1/state/"
+	proofKeys = "/v1/proof/"
+)
+
+// keyPath is the path of a key below prefix. A key that path cleaning would change goes with its slashes and dots escaped.
+func keyPath(prefix, key string) string {
 	if path.Clean("/"+key) != "/"+key {
 		return prefix + strings.ReplaceAll(url.PathEscape(key), ".", "%2E")
 	}
