@@ -10,7 +10,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
-	"github.com/p2pnode/p2pnode/gossipstate"
 	"github.com/p2pnode/p2pnode/gossipstate/liveness"
 	"github.com/p2pnode/p2pnode/gossipstate/reconcile"
 	"github.com/p2pnode/p2pnode/gossipstate/wire"
@@ -396,52 +395,4 @@ func (t *table) beatsEnded(p peer.ID, stream network.Stream) {
 		return
 	}
 	t.neighbourLost(l)
-}
-
-// neighbourLost tells the failure detector that beats can run no more, and finds out why.
-func (t *table) neighbourLost(l *link) {
-	if l.beats == nil {
-		return
-	}
-	t.endBeats(l, liveness.ConnectionLost)
-	t.probe(l.peer, l.owner, t.r.probeLost)
-}
-
-func (t *table) endBeats(l *link, why liveness.Loss) {
-	l.beats.stream.Reset()
-	l.beats, l.sets = nil, nil
-	t.transitions(t.live.NeighbourDown(l.owner, liveness.ConnectionLost, time.Now()))
-	if why != liveness.ConnectionLost {
-		t.transitions(t.live.NeighbourDown(l.owner, why, time.Now()))
-	}
-}
-
-// probeLate looks after neighbours whose beat is overdue: a process that was killed leaves no sign on QUIC, but its TCP port
-// refuses.
-func (t *table) probeLate(now time.Time) {
-	for _, l := range t.links {
-		if l.beats == nil || !l.beats.late(now) || now.Sub(l.probed) < 2*l.beats.interval {
-			continue
-		}
-		l.probed = now
-		t.probe(l.peer, l.owner, t.r.probe)
-	}
-}
-
-// probe finds out in the background what became of p.
-func (t *table) probe(p peer.ID, owner gossipstate.ID, how func(context.Context, peer.ID) liveness.Loss) {
-	t.tasks.spawn(func(ctx context.Context) {
-		verdict := how(ctx, p)
-		t.r.do(ctx, func(t *table) { t.probed(p, owner, verdict) })
-	})
-}
-
-func (t *table) probed(p peer.ID, owner gossipstate.ID, verdict liveness.Loss) {
-	l := t.links[p]
-	switch running := l != nil && l.beats != nil; {
-	case !running:
-		t.transitions(t.live.NeighbourDown(owner, verdict, time.Now()))
-	case verdict == liveness.RedialRefused:
-		t.endBeats(l, verdict) // its connection has not noticed yet
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
+	"github.com/p2pnode/p2pnode/gossipstate"
 	"github.com/p2pnode/p2pnode/gossipstate/liveness"
 )
 
@@ -18,6 +19,55 @@ const (
 	probeTimeout = time.Second
 	probeSettle  = 250 * time.Millisecond // a stream may break a moment before its connection
 )
+
+// neighbourLost tells the failure detector that beats can run no more, and finds out why.
+func (t *table) neighbourLost(l *link) {
+	if l.beats == nil {
+		return
+	}
+	t.endBeats(l, liveness.ConnectionLost)
+	t.probe(l.peer, l.owner, t.r.probeLost)
+}
+
+// endBeats gives the beat stream up. why is what a redial showed, ConnectionLost while that is not known.
+func (t *table) endBeats(l *link, why liveness.Loss) {
+	l.beats.stream.Reset()
+	l.beats, l.sets = nil, nil
+	t.transitions(t.live.NeighbourDown(l.owner, liveness.ConnectionLost, time.Now()))
+	if why != liveness.ConnectionLost {
+		t.transitions(t.live.NeighbourDown(l.owner, why, time.Now()))
+	}
+}
+
+// probeLate looks after neighbours whose beat is overdue: a process that was killed leaves no sign on QUIC, but its TCP port
+// refuses.
+func (t *table) probeLate(now time.Time) {
+	for _, l := range t.links {
+		if l.beats == nil || !l.beats.late(now) || now.Sub(l.probed) < 2*l.beats.interval {
+			continue
+		}
+		l.probed = now
+		t.probe(l.peer, l.owner, t.r.probe)
+	}
+}
+
+// probe finds out in the background what became of p.
+func (t *table) probe(p peer.ID, owner gossipstate.ID, how func(context.Context, peer.ID) liveness.Loss) {
+	t.tasks.spawn(func(ctx context.Context) {
+		verdict := how(ctx, p)
+		t.r.do(ctx, func(t *table) { t.probed(p, owner, verdict) })
+	})
+}
+
+func (t *table) probed(p peer.ID, owner gossipstate.ID, verdict liveness.Loss) {
+	l := t.links[p]
+	switch running := l != nil && l.beats != nil; {
+	case !running:
+		t.transitions(t.live.NeighbourDown(owner, verdict, time.Now()))
+	case verdict == liveness.RedialRefused:
+		t.endBeats(l, verdict) // its connection has not noticed yet
+	}
+}
 
 // probeLost finds out what became of a neighbour whose beat stream ended. Still connected, it has only given up the stream:
 // Released. Else as probe.

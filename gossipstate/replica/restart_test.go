@@ -93,7 +93,7 @@ func (r restart) test(t *testing.T) {
 		return a.get(t, "mine") == "from the second life" && b.get(t, "mine") == "from the second life"
 	})
 	within(t, 5*time.Second, "all hold the same", func() bool { return c.equal(a, b, fresh) })
-	time.Sleep(10 * time.Second) // no quarrel about it later
+	time.Sleep(5 * time.Second) // no quarrel about it later
 	require.True(t, c.equal(a, b, fresh))
 	require.Equal(t, "alive", a.status(t, fresh))
 	require.Equal(t, "alive", b.status(t, fresh))

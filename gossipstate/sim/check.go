@@ -118,7 +118,8 @@ func (p *process) checkSigned(t *topic, pending *gossipstate.Pending, mutations 
 	if live != 0 {
 		p.s.fail("node %d lost %d of its own keys at version %d", p.node.index, live, d.Version)
 	}
-	if before, held := t.held[p.node.id]; held && before.compare(&d) <= 0 {
+	// Each change is the next version: even one of the generation alone.
+	if before := t.held[p.node.id]; d.Version != before.version+1 || d.Generation < before.generation {
 		p.s.fail("node %d signs generation %d version %d after generation %d version %d",
 			p.node.index, d.Generation, d.Version, before.generation, before.version)
 	}

@@ -44,6 +44,7 @@ func TestPartitionedHalvesAgreeAfterHealing(t *testing.T) {
 			seeds(t, 5, func(t *testing.T, seed uint64) {
 				w := newWorld(t, small(seed, 20))
 				w.start()
+				w.load(2000)
 				for i := range w.nodes {
 					w.set(i, "color", fmt.Sprint("before ", i))
 					w.set(i, fmt.Sprint("shape/", i%5), "before")
@@ -81,6 +82,7 @@ func TestALossyNetworkConverges(t *testing.T) {
 		cfg.Jitter = 300 * time.Millisecond // six times the pause between two writes: rumors overtake each other
 		w := newWorld(t, cfg)
 		w.run(10 * time.Second)
+		w.load(2000)
 		for i := range 200 {
 			w.run(50 * time.Millisecond)
 			if node := i % 30; i%3 == 2 {
@@ -99,10 +101,11 @@ func TestRumorsThatOvertakeEachOtherHealThemselves(t *testing.T) {
 	cfg := small(1, 10)
 	w := newWorld(t, cfg)
 	w.start()
+	w.load(2000)
 	w.cfg.Jitter = 400 * time.Millisecond
 	before := w.Total()
 	for i := range 20 {
-		w.set(3, "count", fmt.Sprint(i))
+		w.set(3, fmt.Sprint("count/", i), "x")
 		w.run(60 * time.Millisecond)
 	}
 	w.run(2 * time.Second)
@@ -130,16 +133,37 @@ func TestALargeStateIsResumedWhereItsTransferBroke(t *testing.T) {
 	})
 }
 
+func TestWhoWasAwayIsSentWhatChanged(t *testing.T) {
+	w := newWorld(t, small(1, 8))
+	w.start()
+	w.load(100 << 10)
+	w.run(2 * time.Second)
+	w.Kill(3)
+	for i := range 3 {
+		w.set(5, fmt.Sprint("key/", i), "value")
+		w.run(2 * time.Second)
+	}
+	before := w.Total()
+	w.Restart(3, false)
+	w.run(time.Second)
+	w.converge(1)
+	w.run(5 * time.Second)
+	after := w.Total()
+	require.Less(t, after.SyncBytes-before.SyncBytes, uint64(50<<10), "it held 800 KiB, and 3 entries were new; %s", w.seed())
+}
+
 func TestATombstoneOutlivesEveryoneWhoHasTheValue(t *testing.T) {
 	seeds(t, 5, func(t *testing.T, seed uint64) {
 		cfg := small(seed, 6)
 		cfg.TombstoneTTL = 10 * time.Second
 		w := newWorld(t, cfg)
 		w.start()
+		w.load(2000)
 		w.set(0, "color", "teal") // beaten, and node 0 goes before it can withdraw it
 		w.converge(1)
 		w.Kill(0)
 		w.set(1, "color", "red")
+		w.run(time.Second)
 		w.del(2, "color")
 		w.set(3, "~/gone", "x")
 		w.run(time.Second)
@@ -149,6 +173,8 @@ func TestATombstoneOutlivesEveryoneWhoHasTheValue(t *testing.T) {
 		w.del(3, "~/gone")
 		w.del(4, "~/gone")
 		w.run(time.Minute)
+		w.set(3, "~/young", "x")
+		w.del(3, "~/young")
 		w.set(2, "other", "x") // floors rise with a write
 		w.set(3, "other", "y")
 		w.set(4, "~/gone", "y")
@@ -265,6 +291,7 @@ func TestAnyRunConvergesWithoutLosingOrRevivingAnything(t *testing.T) {
 		cfg.Resets = rapid.Bool().Draw(t, "resets")
 		p := &play{world: newWorld(t, cfg), nodes: cfg.Nodes}
 		p.run(2 * time.Second)
+		p.load(rapid.SampledFrom([]int{0, 2000}).Draw(t, "load"))
 		t.Repeat(p.actions())
 		p.Heal()
 		p.run(6 * time.Second) // who leaves is gone, who is frozen wakes

@@ -3,6 +3,7 @@ package sim
 import (
 	"cmp"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -81,6 +82,20 @@ func (w *world) start() {
 		return w.Converged() && w.State(0) != nil && len(w.Members(0)) == len(w.nodes)
 	}, "all nodes know each other")
 }
+
+// load has every node hold more than fits a rumor's reach into the past: small states always travel whole, larger ones as
+// what changed.
+func (w *world) load(bytes int) {
+	w.t.Helper()
+	for i := range w.nodes {
+		for k := range (bytes + largest - 1) / largest {
+			w.set(i, fmt.Sprint("~/load/", k), strings.Repeat("x", min(bytes, largest)))
+		}
+	}
+	w.run(time.Second)
+}
+
+const largest = 32 << 10 // bytes of one value of load
 
 // converge runs until all nodes agree, in at most that many anti-entropy intervals, and then checks that they do, that
 // nothing was lost and nothing came back, and that nothing is left to say.

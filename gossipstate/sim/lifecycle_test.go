@@ -176,12 +176,14 @@ func TestANodeThatLostItsStoreMeetsWhatItSaidBefore(t *testing.T) {
 		w.start()
 		w.set(4, "~/mine", "before")
 		w.set(4, "~/more", "before")
+		w.set(4, "color", "teal")
 		w.converge(1)
 		w.Partition([]int{4})
 		w.run(40 * time.Second)
 		w.Restart(4, true)
 		w.within(w.cfg.FirstSync, func() bool { return w.Published(4) }, "node 4 publishes alone")
 		delete(w.owned, ownedKey{4, "~/more"})
+		w.shared["color"] = claim{owner: w.nodes[4].id, deleted: true} // nobody says so any more
 		for i := range seed / 2 { // versions up to those before, the same or beyond
 			w.set(4, "~/mine", fmt.Sprint("after ", i))
 		}

@@ -50,7 +50,6 @@ type disk struct {
 // stored is the copy of one owner on one topic.
 type stored struct {
 	topic  int
-	signed wire.SignedDigest
 	heard  time.Time
 	update wire.Update // a snapshot
 }
