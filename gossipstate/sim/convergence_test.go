@@ -15,7 +15,8 @@ import (
 
 func TestAWriteReachesAllNodesAtTheSpeedOfTheOverlay(t *testing.T) {
 	seeds(t, 3, func(t *testing.T, seed uint64) {
-		w := newWorld(t, DefaultConfig(seed, 100))
+		nodes := large(100)
+		w := newWorld(t, DefaultConfig(seed, nodes))
 		w.start()
 		w.run(5 * time.Second)
 		w.ResetSpread()
@@ -32,9 +33,9 @@ func TestAWriteReachesAllNodesAtTheSpeedOfTheOverlay(t *testing.T) {
 		require.Less(t, took, 5*(w.cfg.Latency+w.cfg.Jitter), w.seed())
 		w.run(time.Second)
 		spread := w.Spread()
-		require.Equal(t, uint64(99), spread.First, w.seed())
+		require.Equal(t, uint64(nodes-1), spread.First, w.seed())
 		require.LessOrEqual(t, spread.MaxHops, 6, w.seed())
-		require.LessOrEqual(t, spread.Redundant, uint64(100*8-99), "at most once over each link in each direction; %s", w.seed())
+		require.LessOrEqual(t, spread.Redundant, uint64(nodes*8-nodes+1), "at most once over each link in each direction; %s", w.seed())
 	})
 }
 
@@ -77,7 +78,7 @@ func TestPartitionedHalvesAgreeAfterHealing(t *testing.T) {
 
 func TestALossyNetworkConverges(t *testing.T) {
 	seeds(t, 3, func(t *testing.T, seed uint64) {
-		cfg := small(seed, 30)
+		cfg := small(seed, large(30))
 		cfg.Loss, cfg.Duplicate, cfg.Break = 0.2, 0.2, 0.01
 		cfg.Jitter = 300 * time.Millisecond // six times the pause between two writes: rumors overtake each other
 		w := newWorld(t, cfg)
@@ -85,7 +86,7 @@ func TestALossyNetworkConverges(t *testing.T) {
 		w.load(2000)
 		for i := range 200 {
 			w.run(50 * time.Millisecond)
-			if node := i % 30; i%3 == 2 {
+			if node := i % cfg.Nodes; i%3 == 2 {
 				w.del(node, fmt.Sprint("key/", i%7))
 			} else {
 				w.set(node, fmt.Sprint("key/", i%7), fmt.Sprint("value ", i))

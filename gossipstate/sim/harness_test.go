@@ -202,7 +202,18 @@ func upTo(a, b int) []int {
 
 // seeds calls f with a few seeds, each as a test of its own.
 func seeds(t *testing.T, n int, f func(t *testing.T, seed uint64)) {
+	if raced {
+		n = 1
+	}
 	for seed := range uint64(n) {
 		t.Run(fmt.Sprintf("seed %d", seed+1), func(t *testing.T) { f(t, seed+1) })
 	}
+}
+
+// large is n, or a fifth of it where the race detector makes everything slow.
+func large(n int) int {
+	if raced {
+		return n / 5
+	}
+	return n
 }
