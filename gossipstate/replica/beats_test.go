@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/stretchr/testify/require"
 
@@ -227,5 +228,42 @@ func TestWhatBreaksTheRulesOfBeatsEndsTheStreamAndIsCounted(t *testing.T) {
 				s.withstood(t)
 			})
 		})
+	}
+}
+
+// A process that crashed leaves a stream behind which its peer goes on to hold for alive. The next process takes its place.
+func TestARestartedNeighbourIsNotHeldOffByItsOldStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start()
+		old := c.start(withKey(newKeyAbove(t, a)))
+		c.connect(old, a)
+		time.Sleep(5 * time.Second)
+		old.crash()
+		a.table(t, func(tb *table) { tb.links[old.host.ID()].beats.opened = true }) // of two streams this one would stay
+		fresh := c.start(withKey(old.key))
+		c.connect(fresh, a)
+		within(t, 10*time.Second, "its beats come", func() (beats bool) {
+			a.table(t, func(tb *table) {
+				l := tb.links[fresh.host.ID()]
+				beats = l != nil && l.beats != nil && !l.beats.opened && !l.beats.late(time.Now())
+			})
+			return beats && a.status(t, fresh) == "alive"
+		})
+		suspected := a.count(CountTransition, "suspect")
+		time.Sleep(30 * time.Second) // the old connection has been given up
+		require.Equal(t, "alive", a.status(t, fresh))
+		require.Equal(t, suspected, a.count(CountTransition, "suspect"))
+		require.True(t, a.member(t, fresh).Neighbour)
+	})
+}
+
+// newKeyAbove is a key whose owner comes after n.
+func newKeyAbove(t *testing.T, n *node) crypto.PrivKey {
+	t.Helper()
+	for {
+		if a := newAuthor(t); n.self.Compare(a.id) < 0 {
+			return a.key
+		}
 	}
 }
