@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -63,27 +64,23 @@ func TestTheOverlayIsRegularAndConnected(t *testing.T) {
 	for _, c := range []struct{ nodes, degree, links int }{
 		{1, 8, 0}, {2, 8, 1}, {5, 8, 10}, {9, 8, 36}, {10, 3, 15}, {50, 8, 200}, {1000, 8, 4000},
 	} {
-		cfg := DefaultConfig(1, c.nodes)
-		cfg.Degree = c.degree
-		s := newWorld(t, cfg).Sim
-		require.InDelta(t, c.links, len(s.edges), float64(c.links)/50, "%d nodes", c.nodes)
-		for _, n := range s.nodes {
-			require.LessOrEqual(t, len(n.edges), c.degree)
-			require.True(t, s.reaches(s.nodes[0], n), "node %d of %d", n.index, c.nodes)
+		pairs := overlay(c.nodes, c.degree, rand.New(rand.NewPCG(1, 1)))
+		require.InDelta(t, c.links, len(pairs), float64(c.links)/50, "%d nodes", c.nodes)
+		peers := make([][]int, c.nodes)
+		for _, pair := range pairs {
+			require.NotEqual(t, pair[0], pair[1])
+			peers[pair[0]], peers[pair[1]] = append(peers[pair[0]], pair[1]), append(peers[pair[1]], pair[0])
 		}
-	}
-}
-
-// reaches says whether the overlay joins a and b.
-func (s *Sim) reaches(a, b *node) bool {
-	reached := map[*node]bool{a: true}
-	for next := []*node{a}; len(next) > 0; next = next[1:] {
-		for _, e := range next[0].edges {
-			if other := e.nodes[1-e.side(next[0])]; !reached[other] {
-				reached[other] = true
-				next = append(next, other)
+		reached := map[int]bool{0: true}
+		for next := []int{0}; len(next) > 0; next = next[1:] {
+			require.LessOrEqual(t, len(peers[next[0]]), c.degree)
+			for _, peer := range peers[next[0]] {
+				if !reached[peer] {
+					reached[peer] = true
+					next = append(next, peer)
+				}
 			}
 		}
+		require.Len(t, reached, c.nodes, "all are joined")
 	}
-	return reached[b]
 }
