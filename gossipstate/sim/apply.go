@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/p2pnode/p2pnode/gossipstate"
@@ -149,9 +150,16 @@ func itemOf(d *wire.Digest) wire.Item {
 	return wire.Item{Owner: d.Owner, Generation: d.Generation, Version: d.Version, Root: d.Root}
 }
 
-// list and unlist keep the fingerprints of all links up to date.
+// itemAt is where the item of owner stands in t.items, or would.
+func (t *topic) itemAt(owner wire.ID) (int, bool) {
+	return slices.BinarySearchFunc(t.items, owner, func(it wire.Item, id wire.ID) int { return it.Owner.Compare(id) })
+}
+
+// list and unlist keep the set of items and the fingerprints of all links up to date.
 func (p *process) list(t *topic, d *wire.Digest) {
 	t.sum += fold(d)
+	i, _ := t.itemAt(d.Owner)
+	t.items = slices.Insert(t.items, i, itemOf(d))
 	for _, l := range p.links {
 		if l != nil && l.sets[t.index] != nil {
 			l.sets[t.index].Add(itemOf(d))
@@ -161,6 +169,9 @@ func (p *process) list(t *topic, d *wire.Digest) {
 
 func (p *process) unlist(t *topic, d *wire.Digest) {
 	t.sum -= fold(d)
+	if i, found := t.itemAt(d.Owner); found {
+		t.items = slices.Delete(t.items, i, i+1)
+	}
 	for _, l := range p.links {
 		if l != nil && l.sets[t.index] != nil {
 			l.sets[t.index].Remove(itemOf(d))

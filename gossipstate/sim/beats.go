@@ -137,11 +137,7 @@ func (p *process) sendBeat(l *link, now time.Time) {
 		_, signed, _ := p.topic[members].state.Digest(p.node.id)
 		f.Digest, b.sent = &signed, anchor
 	}
-	k := p.me.beat(now)
-	if k > 0 {
-		f.Beats = append(f.Beats, p.me.chain.Beat(k))
-	}
-	f.Beats = append(f.Beats, p.relayed(k, now)...)
+	f.Beats = p.beatsFor(p.me.beat(now), now)
 	for _, set := range l.sets {
 		var fingerprint uint64 // 0 before their hello
 		if set != nil {
@@ -149,19 +145,33 @@ func (p *process) sendBeat(l *link, now time.Time) {
 		}
 		f.Fingerprints = append(f.Fingerprints, fingerprint)
 	}
-	n := b.stream.send(l.side, f, len(wire.MarshalBeatFrame(f)))
+	n := b.stream.send(l.side, f, p.sizeOf(f))
 	p.node.Beats++
 	p.node.BeatBytes += uint64(n)
 }
 
-// relayed are the beats of others that go to every neighbour with beat k of this node.
-func (p *process) relayed(k uint32, now time.Time) []wire.Beat {
-	if p.relayAt != k {
-		p.relayAt = k
+// beatsFor are beat k of this node and those of others that go to every neighbour with it.
+func (p *process) beatsFor(k uint32, now time.Time) []wire.Beat {
+	if p.beatsAt != k {
+		p.beatsAt = k
 		budget := float64(p.s.cfg.Liveness.BeatBudget) * p.me.interval.Seconds()
-		p.relay = p.live.Relay(int(budget), now)
+		relayed := p.live.Relay(int(budget), now)
+		p.beats = nil
+		if k > 0 {
+			p.beats = append(p.beats, p.me.chain.Beat(k))
+		}
+		p.beats = append(p.beats, relayed...)
+		p.beatsSize = len(wire.MarshalBeatFrame(&wire.BeatFrame{Beats: p.beats}))
 	}
-	return p.relay
+	return p.beats
+}
+
+// sizeOf is the size of a frame with this node's present beats. They are most of it, and the same for all neighbours:
+// protobuf fields stand one after the other.
+func (p *process) sizeOf(f *wire.BeatFrame) int {
+	rest := *f
+	rest.Beats = nil
+	return p.beatsSize + len(wire.MarshalBeatFrame(&rest))
 }
 
 // renewBeats signs a new chain before the old one runs out.
@@ -213,7 +223,7 @@ func (b *beatLink) begin(hello *wire.BeatHello, now time.Time) {
 	b.hello = true
 	l.key = reconcile.LinkKey(b.p.node.id, l.salt, l.owner, hello.Salt)
 	for i, t := range b.p.topic {
-		l.sets[i] = reconcile.NewSet(l.key, t.state.Items())
+		l.sets[i] = reconcile.NewSet(l.key, t.items)
 	}
 	b.p.live.NeighbourUp(l.owner, now)
 }

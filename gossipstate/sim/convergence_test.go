@@ -14,7 +14,7 @@ import (
 )
 
 func TestAWriteReachesAllNodesAtTheSpeedOfTheOverlay(t *testing.T) {
-	seeds(t, 3, func(t *testing.T, seed uint64) {
+	seeds(t, 2, func(t *testing.T, seed uint64) {
 		nodes := large(100)
 		w := newWorld(t, DefaultConfig(seed, nodes))
 		w.start()

@@ -11,13 +11,13 @@ import (
 
 // eventful is a run in which everything happens once.
 func eventful(t *testing.T, change func(*Config)) *world {
-	cfg := small(42, 12)
+	cfg := small(42, 8)
 	cfg.Loss, cfg.Duplicate, cfg.Break, cfg.BeatLength = 0.1, 0.1, 0.01, 80
 	change(&cfg)
 	w := newWorld(t, cfg)
 	w.run(7 * time.Second)
 	for i := range 30 {
-		w.set(i%12, fmt.Sprint("key/", i%5), fmt.Sprint(i))
+		w.set(i%8, fmt.Sprint("key/", i%5), fmt.Sprint(i))
 		w.run(40 * time.Millisecond)
 	}
 	w.Partition([]int{1, 2, 3})

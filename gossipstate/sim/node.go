@@ -79,8 +79,9 @@ type process struct {
 	syncsServed  int // of others that run
 	pullsRunning int
 
-	relay   []wire.Beat // of others, that go out with beat relayAt of this node
-	relayAt uint32
+	beats     []wire.Beat // that go out with beat beatsAt of this node: it and those of others
+	beatsAt   uint32
+	beatsSize int // bytes
 
 	synced        bool // one sync ended well
 	leaving       *leaving
@@ -100,6 +101,7 @@ type topic struct {
 	seen      bitset                  // rumors, by their numbers
 	newest    map[wire.ID]wire.Digest // of owners with a gap: the newest digest seen
 	held      map[wire.ID]moment      // what state is known to hold, to check it
+	items     []wire.Item             // the reconciled set, sorted by owner
 	sum       uint64                  // of what is held, to compare nodes at no cost
 }
 

@@ -138,13 +138,13 @@ func (p *process) summaries(l *link, key *reconcile.Key) []wire.SyncSummary {
 }
 
 func (p *process) summary(t *topic, l *link, key *reconcile.Key) wire.SyncSummary {
-	sum := wire.SyncSummary{Topic: topicNames[t.index], Owners: uint64(len(t.held))}
+	sum := wire.SyncSummary{Topic: topicNames[t.index], Owners: uint64(len(t.items))}
 	switch {
 	case key == nil:
 	case l.sets[t.index] != nil && l.key == *key: // kept up to date for the beats
 		sum.Fingerprint = l.sets[t.index].Fingerprint()
 	default:
-		sum.Fingerprint = reconcile.NewSet(*key, t.state.Items()).Fingerprint()
+		sum.Fingerprint = reconcile.NewSet(*key, t.items).Fingerprint()
 	}
 	return sum
 }
@@ -189,7 +189,7 @@ func (s *session) next() {
 	for s.topic++; s.topic < topics; s.topic++ {
 		if t := s.p.topic[s.topic]; s.p.summary(t, s.link, &s.key) != s.theirs[s.topic] {
 			s.wants = nil
-			s.sendItems(s.topic, t.state.Items())
+			s.sendItems(s.topic, slices.Clone(t.items))
 			return
 		}
 	}
@@ -276,7 +276,7 @@ func topicOf(name string) int { return slices.Index(topicNames[:], name) }
 
 // answerItems is the responder's side of the reconciliation of one topic.
 func (s *session) answerItems(topic int) {
-	diff := reconcile.Compare(s.p.topic[topic].state.Items(), s.items)
+	diff := reconcile.Compare(s.p.topic[topic].items, s.items)
 	s.items, s.taking = nil, true
 	for wants := range slices.Chunk(diff.Ask, wire.MaxFrameItems) {
 		s.send(&wire.SyncFrame{Wants: &wire.SyncWants{Topic: topicNames[topic], Wants: wants}})
