@@ -227,6 +227,9 @@ func decode(value []byte, limit int, v any) error {
 	if len(value) > limit {
 		return refuse(TooLarge, "value has %d bytes, at most %d", len(value), limit)
 	}
+	if err := checkNames(value); err != nil {
+		return err
+	}
 	if err := json.Unmarshal(value, v); err != nil {
 		return refuse(Malformed, "value is not the JSON expected: %v", err)
 	}
