@@ -122,10 +122,11 @@ func TestLargestMessagesFitAFrame(t *testing.T) {
 	}
 	hello := wire.SyncHello{Topics: make([]wire.SyncSummary, wire.MaxTopics)}
 	for i := range hello.Topics {
-		hello.Topics[i] = wire.SyncSummary{Topic: topic, Owners: 1<<64 - 1, Fingerprint: 1<<64 - 1}
+		hello.Topics[i] = wire.SyncSummary{Topic: topic, Owners: wire.MaxOwners, Fingerprint: 1<<64 - 1}
 	}
 	for _, f := range []wire.SyncFrame{
-		{Hello: &hello}, {Items: &items}, {Wants: &wants}, {Update: &wire.SyncUpdate{Topic: topic, Update: u, Age: 1 << 60}},
+		{Hello: &hello}, {Items: &items}, {Wants: &wants}, {Hashes: &wire.SyncHashes{Hashes: make([]byte, wire.HashBytes*wire.MaxOwners)}},
+		{Items: &wire.SyncItems{Topic: topic, Partial: true, Hashes: make([]byte, wire.HashBytes*wire.MaxOwners)}}, {Update: &wire.SyncUpdate{Topic: topic, Update: u, Age: 1 << 60}},
 	} {
 		_, err := wire.UnmarshalSyncFrame(wire.MarshalSyncFrame(&f))
 		require.NoError(t, err)

@@ -88,26 +88,52 @@ func UnmarshalEntry(b []byte) (Entry, error) {
 	if err := m.UnmarshalVTUnsafe(b); err != nil {
 		return Entry{}, fmt.Errorf("%w: entry: %w", ErrMalformed, err)
 	}
-	return entryFromPB(&m), nil
+	return entryFromPB(&m, &arena{}), nil
 }
 
 // EncodedSize is the number of bytes that e takes inside an Update, tag and length included.
 func EncodedSize(e *Entry) int {
-	n := entryToPB(e).SizeVT()
+	n := sizeBytes(len(e.Key)) + sizeBytes(len(e.Value)) + sizeBytes(len(e.ContentType)) + sizeBytes(len(e.Ext)) +
+		sizeVarint(uint64(e.Version)) + sizeVarint(uint64(e.Clock)) + sizeVarint(e.Written) + sizeVarint(e.Expires)
+	if e.Tombstone {
+		n += sizeVarint(1)
+	}
 	return protowire.SizeTag(updateEntries) + protowire.SizeBytes(n)
+}
+
+// sizeBytes is the size of a field of n bytes with its tag, which is one byte below field 16. Empty ones are left out.
+func sizeBytes(n int) int {
+	if n == 0 {
+		return 0
+	}
+	return 1 + protowire.SizeBytes(n)
+}
+
+func sizeVarint(v uint64) int {
+	if v == 0 {
+		return 0
+	}
+	return 1 + protowire.SizeVarint(v)
 }
 
 // Field numbers at which lists stand.
 const (
-	updateSigned  protowire.Number = 1 // pb.Update.signed: one, but protobuf allows it in pieces
-	updateEntries protowire.Number = 3 // pb.Update.entries
-	frameHello    protowire.Number = 1 // pb.SyncFrame.hello
-	frameItems    protowire.Number = 2 // pb.SyncFrame.items
-	frameWants    protowire.Number = 3 // pb.SyncFrame.wants
-	frameUpdate   protowire.Number = 4 // pb.SyncFrame.update
-	insideList    protowire.Number = 2 // the second field of each of these, and of pb.BeatHello
-	beatHello     protowire.Number = 1 // pb.BeatFrame.hello
-	beatBeats     protowire.Number = 3 // pb.BeatFrame.beats
+	updateSigned   protowire.Number = 1 // pb.Update.signed: one, but protobuf allows it in pieces
+	updateEntries  protowire.Number = 3 // pb.Update.entries
+	frameHello     protowire.Number = 1 // pb.SyncFrame.hello
+	frameItems     protowire.Number = 2 // pb.SyncFrame.items
+	frameWants     protowire.Number = 3 // pb.SyncFrame.wants
+	frameUpdate    protowire.Number = 4 // pb.SyncFrame.update
+	frameDone      protowire.Number = 5 // pb.SyncFrame.done
+	frameAsk       protowire.Number = 6 // pb.SyncFrame.ask
+	frameCells     protowire.Number = 7 // pb.SyncFrame.cells
+	frameHashes    protowire.Number = 8 // pb.SyncFrame.hashes
+	insideList     protowire.Number = 2 // the second field of each of these, and of pb.BeatHello
+	helloForgotten protowire.Number = 3 // pb.SyncHello.forgotten
+	wantStaged     protowire.Number = 4 // pb.SyncWant.staged
+	updateBeat     protowire.Number = 4 // pb.SyncUpdate.beat
+	beatHello      protowire.Number = 1 // pb.BeatFrame.hello
+	beatBeats      protowire.Number = 3 // pb.BeatFrame.beats
 )
 
 // limitList refuses a message in which the field at the end of path occurs more than limit times, before a decoder allocates
@@ -215,8 +241,12 @@ func updateFromPB(m *pb.Update) (Update, error) {
 		return Update{}, err
 	}
 	u.Entries = make([]Entry, len(m.Entries))
+	var copies arena
+	for _, e := range m.Entries {
+		copies.expect(len(e.Key), len(e.Value))
+	}
 	for i, e := range m.Entries {
-		u.Entries[i] = entryFromPB(e)
+		u.Entries[i] = entryFromPB(e, &copies)
 	}
 	return u, nil
 }
@@ -240,10 +270,10 @@ func entryToPB(e *Entry) *pb.Entry {
 	return m
 }
 
-func entryFromPB(m *pb.Entry) Entry {
+func entryFromPB(m *pb.Entry, copies *arena) Entry {
 	return Entry{
-		Key: string(m.Key), Value: own(m.Value), Version: Version(m.Version), Clock: Clock(m.Clock), Tombstone: m.Tombstone,
-		ContentType: string(m.ContentType), Written: m.Written, Expires: m.Expires, Ext: own(m.Ext),
+		Key: copies.string(m.Key), Value: copies.own(m.Value), Version: Version(m.Version), Clock: Clock(m.Clock),
+		Tombstone: m.Tombstone, ContentType: copies.contentType(m.ContentType), Written: m.Written, Expires: m.Expires, Ext: own(m.Ext),
 	}
 }
 

@@ -21,5 +21,5 @@
 // flags is 1 for a tombstone, else 0. Lengths of names in the signed domain are one byte.
 //
 // Unmarshal checks shape and size only. What it returns is unverified: state accepts nothing but a [Verified], which only
-// [Verify] makes.
+// [Verify] and [VerifyBatch] make.
 package wire

@@ -3,6 +3,9 @@ package wire
 import (
 	"fmt"
 	"time"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/p2pnode/p2pnode/gossipstate/wire/pb"
 )
@@ -14,6 +17,12 @@ const (
 	MaxFrameBeats = 256  // beats in one frame
 )
 
+// Sizes of what package reconcile encodes, in bytes.
+const (
+	CellBytes = 8 + 4 + 1 // of a cell: xor of hashes, xor of checks, count
+	HashBytes = 8         // of the hash of an item
+)
+
 // Salt is one side's share of the key of a link.
 type Salt [16]byte
 
@@ -23,27 +32,60 @@ type SyncFrame struct {
 	Items  *SyncItems
 	Wants  *SyncWants
 	Update *SyncUpdate
+	Ask    *SyncAsk
+	Cells  *SyncCells
+	Hashes *SyncHashes
 	Done   bool
+	More   bool // with Done: not all that was asked for went, the rest is for a new session
 }
 
 // SyncHello opens a sync and answers it. The answer carries the fingerprints.
 type SyncHello struct {
-	Salt   Salt
-	Topics []SyncSummary
+	Salt      Salt
+	Topics    []SyncSummary
+	Forgotten *Forgotten // nil: the sender has not forgotten the receiver, or never knew it
+}
+
+// Forgotten is the point at which the sender of a hello has forgotten its receiver as an owner: the digest on members that
+// it then held.
+type Forgotten struct {
+	Generation Generation
+	Version    Version
 }
 
 // SyncSummary sums up what its sender holds of one topic.
 type SyncSummary struct {
 	Topic       string
-	Owners      uint64
+	Owners      uint64 // 0..MaxOwners
 	Fingerprint uint64 // keyed by both salts; 0 in the opening hello
 }
 
-// SyncItems lists what its sender holds of one topic, sorted by owner. More: another such frame follows.
-type SyncItems struct {
+// SyncAsk asks for the next Cells cells of the items that its receiver holds of one topic; 0: for the hashes of all.
+type SyncAsk struct {
 	Topic string
-	Items []Item
-	More  bool
+	Cells uint32
+}
+
+// SyncCells answers an ask for cells: see reconcile.EncodeCells.
+type SyncCells struct {
+	Cells []byte // a multiple of CellBytes, not empty
+}
+
+// SyncHashes answers an ask for hashes: see reconcile.EncodeHashes.
+type SyncHashes struct {
+	Hashes []byte // a multiple of HashBytes
+}
+
+// SyncItems lists what its sender holds of one topic, sorted by owner. More: another such frame follows.
+//
+// With Partial the list is of what its receiver lacks alone, and Hashes, in the last frame, are those of items that the sender
+// lacks: see reconcile.EncodeHashes.
+type SyncItems struct {
+	Topic   string
+	Items   []Item
+	More    bool
+	Partial bool
+	Hashes  []byte // a multiple of HashBytes
 }
 
 // Item is one element of the set that two replicas reconcile: an owner's digest without its signature.
@@ -66,6 +108,17 @@ type Want struct {
 	Owner      ID
 	Generation Generation
 	Version    Version
+	Staged     *Cursor // how far the sender has an update of Owner in parts; nil: nothing of one
+}
+
+// Cursor is how far the parts of an update have come: an answer that makes the same update goes on after it.
+type Cursor struct {
+	Generation Generation // of the parts, at least 1
+	Previous   Version    // of the parts
+	Floor      Version    // of the first part's digest
+	Version    Version    // of the last entry, above Previous
+	Key        string     // of the last entry
+	Newest     Version    // of the parts' digests, at least Version
 }
 
 // SyncUpdate carries one update, and how long ago its sender had proof that the owner lives.
@@ -73,35 +126,70 @@ type SyncUpdate struct {
 	Topic  string
 	Update Update
 	Age    time.Duration // whole ms
+	Beat   *Beat         // on members: the newest beat that the sender knows of the owner; nil: none
 }
 
 // MarshalSyncFrame encodes f.
-func MarshalSyncFrame(f *SyncFrame) []byte {
-	m := &pb.SyncFrame{}
+func MarshalSyncFrame(f *SyncFrame) []byte { return marshal(syncFrameToPB(f)) }
+
+func syncFrameToPB(f *SyncFrame) *pb.SyncFrame {
 	switch {
 	case f.Hello != nil:
-		m.Hello = &pb.SyncHello{Salt: f.Hello.Salt[:]}
-		for _, t := range f.Hello.Topics {
-			m.Hello.Topics = append(m.Hello.Topics, &pb.SyncSummary{Topic: []byte(t.Topic), Owners: t.Owners, Fingerprint: t.Fingerprint})
-		}
+		return &pb.SyncFrame{Hello: helloToPB(f.Hello)}
 	case f.Items != nil:
-		m.Items = &pb.SyncItems{Topic: []byte(f.Items.Topic), More: f.Items.More}
-		for _, it := range f.Items.Items {
-			m.Items.Items = append(m.Items.Items, &pb.SyncItem{
-				Owner: it.Owner[:], Generation: uint64(it.Generation), Version: uint64(it.Version), Root: it.Root[:],
-			})
-		}
+		return &pb.SyncFrame{Items: itemsToPB(f.Items)}
 	case f.Wants != nil:
-		m.Wants = &pb.SyncWants{Topic: []byte(f.Wants.Topic), Digests: f.Wants.Digests}
-		for _, w := range f.Wants.Wants {
-			m.Wants.Wants = append(m.Wants.Wants, &pb.SyncWant{Owner: w.Owner[:], Generation: uint64(w.Generation), Version: uint64(w.Version)})
-		}
+		return &pb.SyncFrame{Wants: wantsToPB(f.Wants)}
 	case f.Update != nil:
-		m.Update = &pb.SyncUpdate{Topic: []byte(f.Update.Topic), Update: updateToPB(&f.Update.Update), Age: uint64(f.Update.Age.Milliseconds())}
+		return &pb.SyncFrame{Update: &pb.SyncUpdate{
+			Topic: []byte(f.Update.Topic), Update: updateToPB(&f.Update.Update), Age: uint64(f.Update.Age.Milliseconds()),
+			Beat: beatToPB(f.Update.Beat),
+		}}
+	case f.Ask != nil:
+		return &pb.SyncFrame{Ask: &pb.SyncAsk{Topic: []byte(f.Ask.Topic), Cells: f.Ask.Cells}}
+	case f.Cells != nil:
+		return &pb.SyncFrame{Cells: &pb.SyncCells{Cells: f.Cells.Cells}}
+	case f.Hashes != nil:
+		return &pb.SyncFrame{Hashes: &pb.SyncHashes{Hashes: f.Hashes.Hashes}}
 	default:
-		m.Done = &pb.SyncDone{}
+		return &pb.SyncFrame{Done: &pb.SyncDone{More: f.More}}
 	}
-	return marshal(m)
+}
+
+func helloToPB(h *SyncHello) *pb.SyncHello {
+	m := &pb.SyncHello{Salt: h.Salt[:]}
+	for _, t := range h.Topics {
+		m.Topics = append(m.Topics, &pb.SyncSummary{Topic: []byte(t.Topic), Owners: t.Owners, Fingerprint: t.Fingerprint})
+	}
+	if g := h.Forgotten; g != nil {
+		m.Forgotten = &pb.SyncForgotten{Generation: uint64(g.Generation), Version: uint64(g.Version)}
+	}
+	return m
+}
+
+func itemsToPB(l *SyncItems) *pb.SyncItems {
+	m := &pb.SyncItems{Topic: []byte(l.Topic), More: l.More, Partial: l.Partial, Hashes: l.Hashes}
+	for _, it := range l.Items {
+		m.Items = append(m.Items, &pb.SyncItem{
+			Owner: it.Owner[:], Generation: uint64(it.Generation), Version: uint64(it.Version), Root: it.Root[:],
+		})
+	}
+	return m
+}
+
+func wantsToPB(l *SyncWants) *pb.SyncWants {
+	m := &pb.SyncWants{Topic: []byte(l.Topic), Digests: l.Digests}
+	for _, w := range l.Wants {
+		want := &pb.SyncWant{Owner: w.Owner[:], Generation: uint64(w.Generation), Version: uint64(w.Version)}
+		if c := w.Staged; c != nil {
+			want.Staged = &pb.SyncCursor{
+				Generation: uint64(c.Generation), Previous: uint64(c.Previous), Floor: uint64(c.Floor), Version: uint64(c.Version),
+				Key: []byte(c.Key), Newest: uint64(c.Newest),
+			}
+		}
+		m.Wants = append(m.Wants, want)
+	}
+	return m
 }
 
 // UnmarshalSyncFrame decodes one frame. Updates in it are unverified. Errors wrap ErrMalformed or ErrTooLarge.
@@ -113,7 +201,8 @@ func UnmarshalSyncFrame(b []byte) (SyncFrame, error) {
 	if err := m.UnmarshalVTUnsafe(b); err != nil {
 		return SyncFrame{}, fmt.Errorf("%w: sync frame: %w", ErrMalformed, err)
 	}
-	if n := countSet(m.Hello != nil, m.Items != nil, m.Wants != nil, m.Update != nil, m.Done != nil); n != 1 {
+	if n := countSet(m.Hello != nil, m.Items != nil, m.Wants != nil, m.Update != nil,
+		m.Ask != nil, m.Cells != nil, m.Hashes != nil, m.Done != nil); n != 1 {
 		return SyncFrame{}, fmt.Errorf("%w: sync frame with %d bodies", ErrMalformed, n)
 	}
 	var f SyncFrame
@@ -127,29 +216,58 @@ func UnmarshalSyncFrame(b []byte) (SyncFrame, error) {
 		f.Wants, err = wantsFromPB(m.Wants)
 	case m.Update != nil:
 		f.Update, err = syncUpdateFromPB(m.Update)
+	case m.Ask != nil:
+		f.Ask = &SyncAsk{Cells: m.Ask.Cells}
+		f.Ask.Topic, err = topicFromPB(m.Ask.Topic)
+	case m.Cells != nil:
+		f.Cells = &SyncCells{Cells: own(m.Cells.Cells)}
+		err = checkRow(f.Cells.Cells, CellBytes, 1)
+	case m.Hashes != nil:
+		f.Hashes = &SyncHashes{Hashes: own(m.Hashes.Hashes)}
+		err = checkRow(f.Hashes.Hashes, HashBytes, 0)
 	default:
-		f.Done = true
+		f.Done, f.More = true, m.Done.More
 	}
 	return f, err
+}
+
+// syncLists are the lists of a sync frame, with the most elements of each, and its single messages, which may come in pieces.
+var syncLists = []struct {
+	limit int
+	path  []protowire.Number
+}{
+	{MaxTopics, []protowire.Number{frameHello, insideList}},
+	{MaxFrame, []protowire.Number{frameHello, helloForgotten}},
+	{MaxFrameItems, []protowire.Number{frameItems, insideList}},
+	{MaxFrameItems, []protowire.Number{frameWants, insideList}},
+	{MaxFrame, []protowire.Number{frameWants, insideList, wantStaged}},
+	{MaxEntries, []protowire.Number{frameUpdate, insideList, updateSigned}},
+	{MaxEntries, []protowire.Number{frameUpdate, insideList, updateEntries}},
+	{MaxFrame, []protowire.Number{frameUpdate, updateBeat}},
+	{MaxFrame, []protowire.Number{frameDone}},
+	{MaxFrame, []protowire.Number{frameAsk}},
+	{MaxFrame, []protowire.Number{frameCells}},
+	{MaxFrame, []protowire.Number{frameHashes}},
 }
 
 func limitSyncFrame(b []byte) error {
 	if len(b) > MaxFrame {
 		return fmt.Errorf("%w: frame of %d bytes, the limit is %d", ErrTooLarge, len(b), MaxFrame)
 	}
-	if err := limitMessages(b, MaxTopics, frameHello, insideList); err != nil {
-		return err
+	for _, l := range syncLists {
+		if err := limitMessages(b, l.limit, l.path...); err != nil {
+			return err
+		}
 	}
-	if err := limitMessages(b, MaxFrameItems, frameItems, insideList); err != nil {
-		return err
+	return nil
+}
+
+// checkRow refuses bytes that are not at least least elements of size bytes each.
+func checkRow(b []byte, size, least int) error {
+	if len(b)%size != 0 || len(b) < least*size {
+		return fmt.Errorf("%w: elements of %d bytes in %d", ErrMalformed, size, len(b))
 	}
-	if err := limitMessages(b, MaxFrameItems, frameWants, insideList); err != nil {
-		return err
-	}
-	if err := limitMessages(b, MaxEntries, frameUpdate, insideList, updateSigned); err != nil {
-		return err
-	}
-	return limitMessages(b, MaxEntries, frameUpdate, insideList, updateEntries)
+	return nil
 }
 
 func countSet(set ...bool) int {
@@ -172,7 +290,16 @@ func helloFromPB(m *pb.SyncHello) (*SyncHello, error) {
 		if err != nil {
 			return nil, err
 		}
+		if t.Owners > MaxOwners {
+			return nil, fmt.Errorf("%w: %d owners, the limit is %d", ErrTooLarge, t.Owners, MaxOwners)
+		}
 		h.Topics[i] = SyncSummary{Topic: topic, Owners: t.Owners, Fingerprint: t.Fingerprint}
+	}
+	if g := m.Forgotten; g != nil {
+		h.Forgotten = &Forgotten{Generation: Generation(g.Generation), Version: Version(g.Version)}
+		if g.Generation == 0 || g.Version == 0 {
+			return nil, fmt.Errorf("%w: forgotten at generation %d and version %d", ErrMalformed, g.Generation, g.Version)
+		}
 	}
 	return h, nil
 }
@@ -182,7 +309,13 @@ func itemsFromPB(m *pb.SyncItems) (*SyncItems, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &SyncItems{Topic: topic, Items: make([]Item, len(m.Items)), More: m.More}
+	s := &SyncItems{Topic: topic, Items: make([]Item, len(m.Items)), More: m.More, Partial: m.Partial, Hashes: own(m.Hashes)}
+	if err := checkRow(s.Hashes, HashBytes, 0); err != nil {
+		return nil, err
+	}
+	if len(s.Hashes) > 0 && (m.More || !m.Partial) {
+		return nil, fmt.Errorf("%w: hashes before the end of a partial list", ErrMalformed)
+	}
 	for i, it := range m.Items {
 		s.Items[i] = Item{Generation: Generation(it.Generation), Version: Version(it.Version)}
 		if err := fill(s.Items[i].Owner[:], it.Owner, "owner"); err != nil {
@@ -206,8 +339,31 @@ func wantsFromPB(m *pb.SyncWants) (*SyncWants, error) {
 		if err := fill(s.Wants[i].Owner[:], w.Owner, "owner"); err != nil {
 			return nil, err
 		}
+		if w.Staged == nil {
+			continue
+		}
+		if s.Wants[i].Staged, err = cursorFromPB(w.Staged); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
+}
+
+func cursorFromPB(m *pb.SyncCursor) (*Cursor, error) {
+	c := &Cursor{
+		Generation: Generation(m.Generation), Previous: Version(m.Previous), Floor: Version(m.Floor), Version: Version(m.Version),
+		Newest: Version(m.Newest),
+	}
+	switch {
+	case len(m.Key) > MaxKey:
+		return nil, fmt.Errorf("%w: key of %d bytes, the limit is %d", ErrTooLarge, len(m.Key), MaxKey)
+	case len(m.Key) == 0 || !utf8.Valid(m.Key):
+		return nil, fmt.Errorf("%w: cursor at no key", ErrMalformed)
+	case c.Generation == 0 || c.Version <= c.Previous || c.Newest < c.Version:
+		return nil, fmt.Errorf("%w: cursor at generation %d and version %d of %d to %d", ErrMalformed, c.Generation, c.Version, c.Previous, c.Newest)
+	}
+	c.Key = string(m.Key)
+	return c, nil
 }
 
 func syncUpdateFromPB(m *pb.SyncUpdate) (*SyncUpdate, error) {
@@ -224,7 +380,15 @@ func syncUpdateFromPB(m *pb.SyncUpdate) (*SyncUpdate, error) {
 	}
 	const maxAge = 365 * 24 * time.Hour // longer ago than anything is kept; guards the multiplication
 	age := min(m.Age, uint64(maxAge.Milliseconds()))
-	return &SyncUpdate{Topic: topic, Update: u, Age: time.Duration(age) * time.Millisecond}, nil
+	s := &SyncUpdate{Topic: topic, Update: u, Age: time.Duration(age) * time.Millisecond}
+	if m.Beat != nil {
+		beat, err := beatFromPB(m.Beat)
+		if err != nil {
+			return nil, err
+		}
+		s.Beat = &beat
+	}
+	return s, nil
 }
 
 func topicFromPB(b []byte) (string, error) {
@@ -233,87 +397,4 @@ func topicFromPB(b []byte) (string, error) {
 		return "", fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	return topic, nil
-}
-
-// BeatFrame is one message on a beat stream.
-type BeatFrame struct {
-	Hello        *BeatHello    // in the first frame of each side
-	Digest       *SignedDigest // of members; before the first beat under its anchor
-	Beats        []Beat        // the sender's own, then beats it passes on
-	Fingerprints []uint64      // in the order of the topics in the sender's hello
-	Unknown      []uint32      // anchor names it could not place: asks for their digests
-}
-
-// BeatHello opens one side of a beat stream.
-type BeatHello struct {
-	Salt   Salt
-	Topics []string
-}
-
-// MarshalBeatFrame encodes f.
-func MarshalBeatFrame(f *BeatFrame) []byte {
-	m := &pb.BeatFrame{Fingerprints: f.Fingerprints, Unknown: f.Unknown}
-	if f.Hello != nil {
-		m.Hello = &pb.BeatHello{Salt: f.Hello.Salt[:]}
-		for _, t := range f.Hello.Topics {
-			m.Hello.Topics = append(m.Hello.Topics, []byte(t))
-		}
-	}
-	if f.Digest != nil {
-		m.Digest = signedToPB(*f.Digest)
-	}
-	for i := range f.Beats {
-		b := &f.Beats[i]
-		m.Beats = append(m.Beats, &pb.Beat{Anchor: b.Anchor, Index: b.Index, Preimage: b.Preimage[:]})
-	}
-	return marshal(m)
-}
-
-// UnmarshalBeatFrame decodes one frame; beats and digest are unverified. Errors wrap ErrMalformed or ErrTooLarge.
-func UnmarshalBeatFrame(b []byte) (BeatFrame, error) {
-	if err := limitBeatFrame(b); err != nil {
-		return BeatFrame{}, err
-	}
-	var m pb.BeatFrame
-	if err := m.UnmarshalVTUnsafe(b); err != nil {
-		return BeatFrame{}, fmt.Errorf("%w: beat frame: %w", ErrMalformed, err)
-	}
-	if len(m.Fingerprints) > MaxTopics || len(m.Unknown) > MaxFrameBeats {
-		return BeatFrame{}, fmt.Errorf("%w: %d fingerprints, %d unknown anchors", ErrTooLarge, len(m.Fingerprints), len(m.Unknown))
-	}
-	f := BeatFrame{Fingerprints: m.Fingerprints, Unknown: m.Unknown, Beats: make([]Beat, len(m.Beats))}
-	if m.Hello != nil {
-		f.Hello = &BeatHello{}
-		if err := fill(f.Hello.Salt[:], m.Hello.Salt, "salt"); err != nil {
-			return BeatFrame{}, err
-		}
-		for _, t := range m.Hello.Topics {
-			topic, err := topicFromPB(t)
-			if err != nil {
-				return BeatFrame{}, err
-			}
-			f.Hello.Topics = append(f.Hello.Topics, topic)
-		}
-	}
-	if m.Digest != nil {
-		signed := signedFromPB(m.Digest)
-		f.Digest = &signed
-	}
-	for i, beat := range m.Beats {
-		f.Beats[i] = Beat{Anchor: beat.Anchor, Index: beat.Index}
-		if err := fill(f.Beats[i].Preimage[:], beat.Preimage, "preimage"); err != nil {
-			return BeatFrame{}, err
-		}
-	}
-	return f, nil
-}
-
-func limitBeatFrame(b []byte) error {
-	if len(b) > MaxFrame {
-		return fmt.Errorf("%w: frame of %d bytes, the limit is %d", ErrTooLarge, len(b), MaxFrame)
-	}
-	if err := limitList(b, MaxTopics, beatHello, insideList); err != nil {
-		return err
-	}
-	return limitMessages(b, MaxFrameBeats, beatBeats)
 }

@@ -75,7 +75,7 @@ func makeVectors(t *testing.T) vectorFile {
 	for _, list := range [][]vector{
 		validDigests(), invalidDigests(), signedDigests(), zip215Digests(t), invalidSignedDigests(), signaturesThatFail(),
 		validEntries(), invalidEntries(), roots(), validUpdates(), invalidUpdates(),
-		validSyncFrames(), invalidSyncFrames(), validBeatFrames(), invalidBeatFrames(),
+		validSyncFrames(), invalidSyncFrames(), validReconcileFrames(), invalidReconcileFrames(), validBeatFrames(), invalidBeatFrames(),
 	} {
 		f.Vectors = append(f.Vectors, list...)
 	}

@@ -45,6 +45,7 @@ func validSyncFrames() []vector {
 	asked := wants
 	asked.Digests = true
 	u := sampleUpdate()
+	known := wire.Beat{Anchor: 0x57f9a3f9, Index: 2, Preimage: [16]byte{0x1d, 8, 15: 0x8a}}
 	return []vector{
 		valid("sync-hello-opening", "Opens a sync: how many owners of each topic; no fingerprints yet.", wire.SyncFrame{Hello: &opening},
 			message(nil).sub(1, salted.sub(2, slowSummary("members", 5, 0)).sub(2, slowSummary("main", 300, 0)))),
@@ -59,6 +60,9 @@ func validSyncFrames() []vector {
 			slowSyncUpdate("main", &u, 1500)),
 		valid("sync-update-age-capped", "An age of ages reads as 365 days.",
 			wire.SyncFrame{Update: &wire.SyncUpdate{Topic: "main", Update: u, Age: 365 * 24 * time.Hour}}, slowSyncUpdate("main", &u, math.MaxUint64)).foreign(),
+		valid("sync-update-beat", "A snapshot of members, with the newest beat that its sender knows.",
+			wire.SyncFrame{Update: &wire.SyncUpdate{Topic: "members", Update: u, Age: time.Second, Beat: &known}},
+			message(nil).sub(4, message(nil).bytes(1, []byte("members")).sub(2, slowUpdate(&u)).uint(3, 1000).sub(4, slowBeat(&known)))),
 		valid("sync-done", "Nothing more to say.", wire.SyncFrame{Done: true}, message(nil).sub(5, nil)),
 		valid("sync-done-unknown-fields", "Fields of a later version beside the one known body.", wire.SyncFrame{Done: true},
 			message(nil).sub(5, message(nil).uint(1, 1)).sub(100, []byte("later"))).foreign(),
@@ -102,6 +106,10 @@ func invalidSyncFrames() []vector {
 		bad(classMalformed, "sync-update-without-update", "A body without its update.", message(nil).sub(4, topic)),
 		bad(classMalformed, "sync-update-without-digest", "An update without its digest.", message(nil).sub(4, topic.sub(2, nil))),
 		bad(classMalformed, "sync-update-bad-topic", "A topic name with a space.", slowSyncUpdate("my topic", &u, 0)),
+		bad(classMalformed, "sync-update-short-beat", "A beat of 15 bytes.",
+			message(nil).sub(4, topic.sub(2, slowUpdate(&u)).sub(4, message(nil).fixed32(1, 1).uint(2, 1).bytes(3, make([]byte, 15))))),
+		bad(classMalformed, "sync-update-beat-not-protobuf", "A field number of 31 bits in the beat.",
+			message(nil).sub(4, topic.sub(2, slowUpdate(&u)).sub(4, append(slowBeat(&wire.Beat{}), 0x80, 0x80, 0x80, 0x80, 0x80, 0x01, 0)))),
 		bad(classTooLarge, "sync-update-4097-entries", "One entry more than an owner may have.", message(nil).sub(4, topic.sub(2, many))).folded(small),
 		bad(classTooLarge, "sync-hello-bomb", "256 KiB of empty topics.", filledFrame(1, empty)).folded(empty),
 		bad(classTooLarge, "sync-items-bomb", "256 KiB of empty items.", filledFrame(2, empty)).folded(empty),

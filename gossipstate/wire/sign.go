@@ -66,7 +66,7 @@ var zip215 = &ed25519.Options{Verify: ed25519.VerifyOptionsZIP_215}
 
 // Verified is an update whose digest its owner signed for the domain, and whose shape and sizes are within the limits.
 // That its entries are those of the digest is only known once the root was recomputed over the owner's whole state.
-// The zero value is not usable: only Verify makes one.
+// The zero value is not usable: only Verify and VerifyBatch make one.
 type Verified struct {
 	update Update
 	hashes []EntryHash
@@ -91,12 +91,17 @@ func Verify(domain Domain, u Update) (Verified, error) {
 	if err := VerifyDigest(domain, &u.Digest, u.Signed); err != nil {
 		return Verified{}, err
 	}
+	return hashed(u), nil
+}
+
+// hashed is u, which was checked, with the hashes of its entries.
+func hashed(u Update) Verified {
 	hashes := make([]EntryHash, len(u.Entries))
 	for i := range u.Entries {
-		key := KeyHash(u.Entries[i].Key)
-		hashes[i] = EntryHash{Key: key, Leaf: LeafHash(key, &u.Entries[i])}
+		hashes[i].Key = KeyHash(u.Entries[i].Key)
+		hashes[i].Leaf = LeafHash(hashes[i].Key, &u.Entries[i])
 	}
-	return Verified{update: u, hashes: hashes}, nil
+	return Verified{update: u, hashes: hashes}
 }
 
 // VerifyDigest checks the fields of d, which must be what signed.Digest holds, and the signature. Errors as Verify.
@@ -104,11 +109,5 @@ func VerifyDigest(domain Domain, d *Digest, signed SignedDigest) error {
 	if err := checkDigest(domain.Topic, d); err != nil {
 		return err
 	}
-	if len(signed.Signature) != ed25519.SignatureSize {
-		return fmt.Errorf("%w: signature of %d bytes", ErrMalformed, len(signed.Signature))
-	}
-	if !ed25519.VerifyWithOptions(d.Owner[:], domain.SigningBytes(signed.Digest), signed.Signature, zip215) {
-		return fmt.Errorf("%w: digest of %s on %s/%s", ErrBadSignature, d.Owner, domain.Network, domain.Topic)
-	}
-	return nil
+	return verifySignature(domain, d, signed)
 }

@@ -87,12 +87,33 @@ type syncFrameJSON struct {
 	Items  *itemsJSON      `json:"items,omitempty"`
 	Wants  *wantsJSON      `json:"wants,omitempty"`
 	Update *syncUpdateJSON `json:"update,omitempty"`
+	Ask    *askJSON        `json:"ask,omitempty"`
+	Cells  *rowJSON        `json:"cells,omitempty"`
+	Hashes *rowJSON        `json:"hashes,omitempty"`
 	Done   bool            `json:"done,omitempty"`
+	More   bool            `json:"more,omitempty"`
+}
+
+type askJSON struct {
+	Topic string `json:"topic"`
+	Cells uint32 `json:"cells"`
+}
+
+// rowJSON is a row of cells or hashes.
+type rowJSON struct {
+	Hex string `json:"hex"`
 }
 
 type helloJSON struct {
 	Salt   string        `json:"salt"`
 	Topics []summaryJSON `json:"topics,omitempty"`
+
+	Forgotten *forgottenJSON `json:"forgotten,omitempty"`
+}
+
+type forgottenJSON struct {
+	Generation uint64 `json:"generation,string"`
+	Version    uint64 `json:"version,string"`
 }
 
 type summaryJSON struct {
@@ -105,6 +126,9 @@ type itemsJSON struct {
 	Topic string     `json:"topic"`
 	Items []itemJSON `json:"items,omitempty"`
 	More  bool       `json:"more,omitempty"`
+
+	Partial bool   `json:"partial,omitempty"`
+	Hashes  string `json:"hashes,omitempty"`
 }
 
 type itemJSON struct {
@@ -112,6 +136,17 @@ type itemJSON struct {
 	Generation uint64 `json:"generation,string"`
 	Version    uint64 `json:"version,string"`
 	Root       string `json:"root,omitempty"`
+
+	Staged *cursorJSON `json:"staged,omitempty"`
+}
+
+type cursorJSON struct {
+	Generation uint64 `json:"generation,string"`
+	Previous   uint64 `json:"previous,string"`
+	Floor      uint64 `json:"floor,string"`
+	Version    uint64 `json:"version,string"`
+	Key        string `json:"key"`
+	Newest     uint64 `json:"newest,string"`
 }
 
 type wantsJSON struct {
@@ -124,6 +159,7 @@ type syncUpdateJSON struct {
 	Topic  string      `json:"topic"`
 	Update *updateJSON `json:"update"`
 	AgeMS  int64       `json:"age_ms,string"`
+	Beat   *beatJSON   `json:"beat,omitempty"`
 }
 
 type beatFrameJSON struct {
@@ -188,15 +224,18 @@ func updateOf(u *wire.Update) *updateJSON {
 }
 
 func syncFrameOf(f *wire.SyncFrame) *syncFrameJSON {
-	j := &syncFrameJSON{Done: f.Done}
+	j := &syncFrameJSON{Done: f.Done, More: f.More}
 	if h := f.Hello; h != nil {
 		j.Hello = &helloJSON{Salt: hexOf(h.Salt[:])}
 		for _, s := range h.Topics {
 			j.Hello.Topics = append(j.Hello.Topics, summaryJSON{Topic: s.Topic, Owners: s.Owners, Fingerprint: s.Fingerprint})
 		}
+		if h.Forgotten != nil {
+			j.Hello.Forgotten = &forgottenJSON{Generation: uint64(h.Forgotten.Generation), Version: uint64(h.Forgotten.Version)}
+		}
 	}
 	if l := f.Items; l != nil {
-		j.Items = &itemsJSON{Topic: l.Topic, More: l.More}
+		j.Items = &itemsJSON{Topic: l.Topic, More: l.More, Partial: l.Partial, Hashes: hexOf(l.Hashes)}
 		for _, it := range l.Items {
 			j.Items.Items = append(j.Items.Items, itemJSON{
 				Owner: hexOf(it.Owner[:]), Generation: uint64(it.Generation), Version: uint64(it.Version), Root: hexOf(it.Root[:]),
@@ -206,13 +245,34 @@ func syncFrameOf(f *wire.SyncFrame) *syncFrameJSON {
 	if l := f.Wants; l != nil {
 		j.Wants = &wantsJSON{Topic: l.Topic, Digests: l.Digests}
 		for _, w := range l.Wants {
-			j.Wants.Wants = append(j.Wants.Wants, itemJSON{
-				Owner: hexOf(w.Owner[:]), Generation: uint64(w.Generation), Version: uint64(w.Version),
-			})
+			j.Wants.Wants = append(j.Wants.Wants, wantOf(&w))
 		}
 	}
 	if u := f.Update; u != nil {
 		j.Update = &syncUpdateJSON{Topic: u.Topic, Update: updateOf(&u.Update), AgeMS: u.Age.Milliseconds()}
+		if u.Beat != nil {
+			j.Update.Beat = beatOf(u.Beat)
+		}
+	}
+	if f.Ask != nil {
+		j.Ask = &askJSON{Topic: f.Ask.Topic, Cells: f.Ask.Cells}
+	}
+	if f.Cells != nil {
+		j.Cells = &rowJSON{hexOf(f.Cells.Cells)}
+	}
+	if f.Hashes != nil {
+		j.Hashes = &rowJSON{hexOf(f.Hashes.Hashes)}
+	}
+	return j
+}
+
+func wantOf(w *wire.Want) itemJSON {
+	j := itemJSON{Owner: hexOf(w.Owner[:]), Generation: uint64(w.Generation), Version: uint64(w.Version)}
+	if c := w.Staged; c != nil {
+		j.Staged = &cursorJSON{
+			Generation: uint64(c.Generation), Previous: uint64(c.Previous), Floor: uint64(c.Floor), Version: uint64(c.Version), Key: c.Key,
+			Newest: uint64(c.Newest),
+		}
 	}
 	return j
 }

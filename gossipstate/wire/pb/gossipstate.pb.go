@@ -440,6 +440,9 @@ type SyncFrame struct {
 	Wants         *SyncWants             `protobuf:"bytes,3,opt,name=wants,proto3" json:"wants,omitempty"`
 	Update        *SyncUpdate            `protobuf:"bytes,4,opt,name=update,proto3" json:"update,omitempty"`
 	Done          *SyncDone              `protobuf:"bytes,5,opt,name=done,proto3" json:"done,omitempty"`
+	Ask           *SyncAsk               `protobuf:"bytes,6,opt,name=ask,proto3" json:"ask,omitempty"`
+	Cells         *SyncCells             `protobuf:"bytes,7,opt,name=cells,proto3" json:"cells,omitempty"`
+	Hashes        *SyncHashes            `protobuf:"bytes,8,opt,name=hashes,proto3" json:"hashes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -509,10 +512,32 @@ func (x *SyncFrame) GetDone() *SyncDone {
 	return nil
 }
 
+func (x *SyncFrame) GetAsk() *SyncAsk {
+	if x != nil {
+		return x.Ask
+	}
+	return nil
+}
+
+func (x *SyncFrame) GetCells() *SyncCells {
+	if x != nil {
+		return x.Cells
+	}
+	return nil
+}
+
+func (x *SyncFrame) GetHashes() *SyncHashes {
+	if x != nil {
+		return x.Hashes
+	}
+	return nil
+}
+
 type SyncHello struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Salt          []byte                 `protobuf:"bytes,1,opt,name=salt,proto3" json:"salt,omitempty"` // 16 bytes; both sides' salts make the link key
 	Topics        []*SyncSummary         `protobuf:"bytes,2,rep,name=topics,proto3" json:"topics,omitempty"`
+	Forgotten     *SyncForgotten         `protobuf:"bytes,3,opt,name=forgotten,proto3" json:"forgotten,omitempty"` // answer only
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -561,6 +586,66 @@ func (x *SyncHello) GetTopics() []*SyncSummary {
 	return nil
 }
 
+func (x *SyncHello) GetForgotten() *SyncForgotten {
+	if x != nil {
+		return x.Forgotten
+	}
+	return nil
+}
+
+// SyncForgotten says that its sender had the receiver as an owner and has forgotten it, and at which point.
+type SyncForgotten struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Generation    uint64                 `protobuf:"fixed64,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	Version       uint64                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"` // of members
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncForgotten) Reset() {
+	*x = SyncForgotten{}
+	mi := &file_gossipstate_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncForgotten) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncForgotten) ProtoMessage() {}
+
+func (x *SyncForgotten) ProtoReflect() protoreflect.Message {
+	mi := &file_gossipstate_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncForgotten.ProtoReflect.Descriptor instead.
+func (*SyncForgotten) Descriptor() ([]byte, []int) {
+	return file_gossipstate_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *SyncForgotten) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *SyncForgotten) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 type SyncSummary struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Topic         []byte                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
@@ -572,7 +657,7 @@ type SyncSummary struct {
 
 func (x *SyncSummary) Reset() {
 	*x = SyncSummary{}
-	mi := &file_gossipstate_proto_msgTypes[6]
+	mi := &file_gossipstate_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -584,7 +669,7 @@ func (x *SyncSummary) String() string {
 func (*SyncSummary) ProtoMessage() {}
 
 func (x *SyncSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_gossipstate_proto_msgTypes[6]
+	mi := &file_gossipstate_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -597,7 +682,7 @@ func (x *SyncSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncSummary.ProtoReflect.Descriptor instead.
 func (*SyncSummary) Descriptor() ([]byte, []int) {
-	return file_gossipstate_proto_rawDescGZIP(), []int{6}
+	return file_gossipstate_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SyncSummary) GetTopic() []byte {
@@ -621,19 +706,164 @@ func (x *SyncSummary) GetFingerprint() uint64 {
 	return 0
 }
 
-// SyncItems is the list of what its sender holds of a topic: the plain form of reconciliation.
+// SyncAsk asks for what sums up the items that its receiver holds of a topic.
+type SyncAsk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topic         []byte                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Cells         uint32                 `protobuf:"varint,2,opt,name=cells,proto3" json:"cells,omitempty"` // the next so many cells; 0: all hashes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncAsk) Reset() {
+	*x = SyncAsk{}
+	mi := &file_gossipstate_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncAsk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncAsk) ProtoMessage() {}
+
+func (x *SyncAsk) ProtoReflect() protoreflect.Message {
+	mi := &file_gossipstate_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncAsk.ProtoReflect.Descriptor instead.
+func (*SyncAsk) Descriptor() ([]byte, []int) {
+	return file_gossipstate_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *SyncAsk) GetTopic() []byte {
+	if x != nil {
+		return x.Topic
+	}
+	return nil
+}
+
+func (x *SyncAsk) GetCells() uint32 {
+	if x != nil {
+		return x.Cells
+	}
+	return 0
+}
+
+// SyncCells answers with cells.
+type SyncCells struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cells         []byte                 `protobuf:"bytes,1,opt,name=cells,proto3" json:"cells,omitempty"` // 13 bytes each
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncCells) Reset() {
+	*x = SyncCells{}
+	mi := &file_gossipstate_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncCells) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncCells) ProtoMessage() {}
+
+func (x *SyncCells) ProtoReflect() protoreflect.Message {
+	mi := &file_gossipstate_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncCells.ProtoReflect.Descriptor instead.
+func (*SyncCells) Descriptor() ([]byte, []int) {
+	return file_gossipstate_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SyncCells) GetCells() []byte {
+	if x != nil {
+		return x.Cells
+	}
+	return nil
+}
+
+// SyncHashes answers with all hashes.
+type SyncHashes struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Hashes        []byte                 `protobuf:"bytes,1,opt,name=hashes,proto3" json:"hashes,omitempty"` // 8 bytes each, rising
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncHashes) Reset() {
+	*x = SyncHashes{}
+	mi := &file_gossipstate_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncHashes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncHashes) ProtoMessage() {}
+
+func (x *SyncHashes) ProtoReflect() protoreflect.Message {
+	mi := &file_gossipstate_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncHashes.ProtoReflect.Descriptor instead.
+func (*SyncHashes) Descriptor() ([]byte, []int) {
+	return file_gossipstate_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SyncHashes) GetHashes() []byte {
+	if x != nil {
+		return x.Hashes
+	}
+	return nil
+}
+
+// SyncItems is the list of what its sender holds of a topic, or of that part of it which the receiver lacks.
 type SyncItems struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Topic         []byte                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
 	Items         []*SyncItem            `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty"`
 	More          bool                   `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
+	Partial       bool                   `protobuf:"varint,4,opt,name=partial,proto3" json:"partial,omitempty"` // only what the receiver lacks; all frames of a list say the same
+	Hashes        []byte                 `protobuf:"bytes,5,opt,name=hashes,proto3" json:"hashes,omitempty"`    // in the last frame of a partial list: of items that the sender lacks. 8 bytes each, rising
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SyncItems) Reset() {
 	*x = SyncItems{}
-	mi := &file_gossipstate_proto_msgTypes[7]
+	mi := &file_gossipstate_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -645,7 +875,7 @@ func (x *SyncItems) String() string {
 func (*SyncItems) ProtoMessage() {}
 
 func (x *SyncItems) ProtoReflect() protoreflect.Message {
-	mi := &file_gossipstate_proto_msgTypes[7]
+	mi := &file_gossipstate_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -658,7 +888,7 @@ func (x *SyncItems) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncItems.ProtoReflect.Descriptor instead.
 func (*SyncItems) Descriptor() ([]byte, []int) {
-	return file_gossipstate_proto_rawDescGZIP(), []int{7}
+	return file_gossipstate_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SyncItems) GetTopic() []byte {
@@ -682,6 +912,20 @@ func (x *SyncItems) GetMore() bool {
 	return false
 }
 
+func (x *SyncItems) GetPartial() bool {
+	if x != nil {
+		return x.Partial
+	}
+	return false
+}
+
+func (x *SyncItems) GetHashes() []byte {
+	if x != nil {
+		return x.Hashes
+	}
+	return nil
+}
+
 type SyncItem struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Owner         []byte                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"` // 32 bytes
@@ -694,7 +938,7 @@ type SyncItem struct {
 
 func (x *SyncItem) Reset() {
 	*x = SyncItem{}
-	mi := &file_gossipstate_proto_msgTypes[8]
+	mi := &file_gossipstate_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -706,7 +950,7 @@ func (x *SyncItem) String() string {
 func (*SyncItem) ProtoMessage() {}
 
 func (x *SyncItem) ProtoReflect() protoreflect.Message {
-	mi := &file_gossipstate_proto_msgTypes[8]
+	mi := &file_gossipstate_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -719,7 +963,7 @@ func (x *SyncItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncItem.ProtoReflect.Descriptor instead.
 func (*SyncItem) Descriptor() ([]byte, []int) {
-	return file_gossipstate_proto_rawDescGZIP(), []int{8}
+	return file_gossipstate_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SyncItem) GetOwner() []byte {
@@ -762,7 +1006,7 @@ type SyncWants struct {
 
 func (x *SyncWants) Reset() {
 	*x = SyncWants{}
-	mi := &file_gossipstate_proto_msgTypes[9]
+	mi := &file_gossipstate_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -774,7 +1018,7 @@ func (x *SyncWants) String() string {
 func (*SyncWants) ProtoMessage() {}
 
 func (x *SyncWants) ProtoReflect() protoreflect.Message {
-	mi := &file_gossipstate_proto_msgTypes[9]
+	mi := &file_gossipstate_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -787,7 +1031,7 @@ func (x *SyncWants) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncWants.ProtoReflect.Descriptor instead.
 func (*SyncWants) Descriptor() ([]byte, []int) {
-	return file_gossipstate_proto_rawDescGZIP(), []int{9}
+	return file_gossipstate_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SyncWants) GetTopic() []byte {
@@ -816,13 +1060,14 @@ type SyncWant struct {
 	Owner         []byte                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`             // 32 bytes
 	Generation    uint64                 `protobuf:"fixed64,2,opt,name=generation,proto3" json:"generation,omitempty"` // 0: it holds nothing
 	Version       uint64                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	Staged        *SyncCursor            `protobuf:"bytes,4,opt,name=staged,proto3" json:"staged,omitempty"` // how far it has an update already
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SyncWant) Reset() {
 	*x = SyncWant{}
-	mi := &file_gossipstate_proto_msgTypes[10]
+	mi := &file_gossipstate_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +1079,7 @@ func (x *SyncWant) String() string {
 func (*SyncWant) ProtoMessage() {}
 
 func (x *SyncWant) ProtoReflect() protoreflect.Message {
-	mi := &file_gossipstate_proto_msgTypes[10]
+	mi := &file_gossipstate_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,7 +1092,7 @@ func (x *SyncWant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncWant.ProtoReflect.Descriptor instead.
 func (*SyncWant) Descriptor() ([]byte, []int) {
-	return file_gossipstate_proto_rawDescGZIP(), []int{10}
+	return file_gossipstate_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SyncWant) GetOwner() []byte {
@@ -871,18 +1116,111 @@ func (x *SyncWant) GetVersion() uint64 {
 	return 0
 }
 
+func (x *SyncWant) GetStaged() *SyncCursor {
+	if x != nil {
+		return x.Staged
+	}
+	return nil
+}
+
+// SyncCursor is the last entry of the parts of an update that have arrived.
+type SyncCursor struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Generation    uint64                 `protobuf:"fixed64,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	Previous      uint64                 `protobuf:"varint,2,opt,name=previous,proto3" json:"previous,omitempty"` // of the parts
+	Floor         uint64                 `protobuf:"varint,3,opt,name=floor,proto3" json:"floor,omitempty"`       // of the first part
+	Version       uint64                 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`   // of the last entry
+	Key           []byte                 `protobuf:"bytes,5,opt,name=key,proto3" json:"key,omitempty"`            // of the last entry, UTF-8
+	Newest        uint64                 `protobuf:"varint,6,opt,name=newest,proto3" json:"newest,omitempty"`     // version of the newest digest among the parts
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncCursor) Reset() {
+	*x = SyncCursor{}
+	mi := &file_gossipstate_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncCursor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncCursor) ProtoMessage() {}
+
+func (x *SyncCursor) ProtoReflect() protoreflect.Message {
+	mi := &file_gossipstate_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncCursor.ProtoReflect.Descriptor instead.
+func (*SyncCursor) Descriptor() ([]byte, []int) {
+	return file_gossipstate_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *SyncCursor) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *SyncCursor) GetPrevious() uint64 {
+	if x != nil {
+		return x.Previous
+	}
+	return 0
+}
+
+func (x *SyncCursor) GetFloor() uint64 {
+	if x != nil {
+		return x.Floor
+	}
+	return 0
+}
+
+func (x *SyncCursor) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *SyncCursor) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *SyncCursor) GetNewest() uint64 {
+	if x != nil {
+		return x.Newest
+	}
+	return 0
+}
+
 type SyncUpdate struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Topic         []byte                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
 	Update        *Update                `protobuf:"bytes,2,opt,name=update,proto3" json:"update,omitempty"`
-	Age           uint64                 `protobuf:"varint,3,opt,name=age,proto3" json:"age,omitempty"` // ms since the owner's newest proof of life, as the sender knows it
+	Age           uint64                 `protobuf:"varint,3,opt,name=age,proto3" json:"age,omitempty"`  // ms since the owner's newest proof of life, as the sender knows it
+	Beat          *Beat                  `protobuf:"bytes,4,opt,name=beat,proto3" json:"beat,omitempty"` // on members: the newest beat that the sender knows of the owner
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SyncUpdate) Reset() {
 	*x = SyncUpdate{}
-	mi := &file_gossipstate_proto_msgTypes[11]
+	mi := &file_gossipstate_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -894,7 +1232,7 @@ func (x *SyncUpdate) String() string {
 func (*SyncUpdate) ProtoMessage() {}
 
 func (x *SyncUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_gossipstate_proto_msgTypes[11]
+	mi := &file_gossipstate_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -907,7 +1245,7 @@ func (x *SyncUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncUpdate.ProtoReflect.Descriptor instead.
 func (*SyncUpdate) Descriptor() ([]byte, []int) {
-	return file_gossipstate_proto_rawDescGZIP(), []int{11}
+	return file_gossipstate_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SyncUpdate) GetTopic() []byte {
@@ -931,15 +1269,23 @@ func (x *SyncUpdate) GetAge() uint64 {
 	return 0
 }
 
+func (x *SyncUpdate) GetBeat() *Beat {
+	if x != nil {
+		return x.Beat
+	}
+	return nil
+}
+
 type SyncDone struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"` // not all that was asked for: ask again in a new session
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SyncDone) Reset() {
 	*x = SyncDone{}
-	mi := &file_gossipstate_proto_msgTypes[12]
+	mi := &file_gossipstate_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -951,7 +1297,7 @@ func (x *SyncDone) String() string {
 func (*SyncDone) ProtoMessage() {}
 
 func (x *SyncDone) ProtoReflect() protoreflect.Message {
-	mi := &file_gossipstate_proto_msgTypes[12]
+	mi := &file_gossipstate_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -964,7 +1310,14 @@ func (x *SyncDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncDone.ProtoReflect.Descriptor instead.
 func (*SyncDone) Descriptor() ([]byte, []int) {
-	return file_gossipstate_proto_rawDescGZIP(), []int{12}
+	return file_gossipstate_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SyncDone) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
 }
 
 // BeatFrame is one message on a beat stream.
@@ -981,7 +1334,7 @@ type BeatFrame struct {
 
 func (x *BeatFrame) Reset() {
 	*x = BeatFrame{}
-	mi := &file_gossipstate_proto_msgTypes[13]
+	mi := &file_gossipstate_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -993,7 +1346,7 @@ func (x *BeatFrame) String() string {
 func (*BeatFrame) ProtoMessage() {}
 
 func (x *BeatFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_gossipstate_proto_msgTypes[13]
+	mi := &file_gossipstate_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1006,7 +1359,7 @@ func (x *BeatFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeatFrame.ProtoReflect.Descriptor instead.
 func (*BeatFrame) Descriptor() ([]byte, []int) {
-	return file_gossipstate_proto_rawDescGZIP(), []int{13}
+	return file_gossipstate_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *BeatFrame) GetHello() *BeatHello {
@@ -1054,7 +1407,7 @@ type BeatHello struct {
 
 func (x *BeatHello) Reset() {
 	*x = BeatHello{}
-	mi := &file_gossipstate_proto_msgTypes[14]
+	mi := &file_gossipstate_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1066,7 +1419,7 @@ func (x *BeatHello) String() string {
 func (*BeatHello) ProtoMessage() {}
 
 func (x *BeatHello) ProtoReflect() protoreflect.Message {
-	mi := &file_gossipstate_proto_msgTypes[14]
+	mi := &file_gossipstate_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1079,7 +1432,7 @@ func (x *BeatHello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeatHello.ProtoReflect.Descriptor instead.
 func (*BeatHello) Descriptor() ([]byte, []int) {
-	return file_gossipstate_proto_rawDescGZIP(), []int{14}
+	return file_gossipstate_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *BeatHello) GetSalt() []byte {
@@ -1107,7 +1460,7 @@ type Beat struct {
 
 func (x *Beat) Reset() {
 	*x = Beat{}
-	mi := &file_gossipstate_proto_msgTypes[15]
+	mi := &file_gossipstate_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1119,7 +1472,7 @@ func (x *Beat) String() string {
 func (*Beat) ProtoMessage() {}
 
 func (x *Beat) ProtoReflect() protoreflect.Message {
-	mi := &file_gossipstate_proto_msgTypes[15]
+	mi := &file_gossipstate_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1132,7 +1485,7 @@ func (x *Beat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Beat.ProtoReflect.Descriptor instead.
 func (*Beat) Descriptor() ([]byte, []int) {
-	return file_gossipstate_proto_rawDescGZIP(), []int{15}
+	return file_gossipstate_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Beat) GetAnchor() uint32 {
@@ -1196,24 +1549,43 @@ const file_gossipstate_proto_rawDesc = "" +
 	"\x06signed\x18\x01 \x01(\v2$.p2pnode.gossipstate.v1.SignedDigestR\x06signed\x12\x1a\n" +
 	"\bprevious\x18\x02 \x01(\x04R\bprevious\x127\n" +
 	"\aentries\x18\x03 \x03(\v2\x1d.p2pnode.gossipstate.v1.EntryR\aentries\x12\x12\n" +
-	"\x04more\x18\x04 \x01(\bR\x04more\"\xa8\x02\n" +
+	"\x04more\x18\x04 \x01(\bR\x04more\"\xd0\x03\n" +
 	"\tSyncFrame\x127\n" +
 	"\x05hello\x18\x01 \x01(\v2!.p2pnode.gossipstate.v1.SyncHelloR\x05hello\x127\n" +
 	"\x05items\x18\x02 \x01(\v2!.p2pnode.gossipstate.v1.SyncItemsR\x05items\x127\n" +
 	"\x05wants\x18\x03 \x01(\v2!.p2pnode.gossipstate.v1.SyncWantsR\x05wants\x12:\n" +
 	"\x06update\x18\x04 \x01(\v2\".p2pnode.gossipstate.v1.SyncUpdateR\x06update\x124\n" +
-	"\x04done\x18\x05 \x01(\v2 .p2pnode.gossipstate.v1.SyncDoneR\x04done\"\\\n" +
+	"\x04done\x18\x05 \x01(\v2 .p2pnode.gossipstate.v1.SyncDoneR\x04done\x121\n" +
+	"\x03ask\x18\x06 \x01(\v2\x1f.p2pnode.gossipstate.v1.SyncAskR\x03ask\x127\n" +
+	"\x05cells\x18\a \x01(\v2!.p2pnode.gossipstate.v1.SyncCellsR\x05cells\x12:\n" +
+	"\x06hashes\x18\b \x01(\v2\".p2pnode.gossipstate.v1.SyncHashesR\x06hashes\"\xa1\x01\n" +
 	"\tSyncHello\x12\x12\n" +
 	"\x04salt\x18\x01 \x01(\fR\x04salt\x12;\n" +
-	"\x06topics\x18\x02 \x03(\v2#.p2pnode.gossipstate.v1.SyncSummaryR\x06topics\"]\n" +
+	"\x06topics\x18\x02 \x03(\v2#.p2pnode.gossipstate.v1.SyncSummaryR\x06topics\x12C\n" +
+	"\tforgotten\x18\x03 \x01(\v2%.p2pnode.gossipstate.v1.SyncForgottenR\tforgotten\"I\n" +
+	"\rSyncForgotten\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x06R\n" +
+	"generation\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\"]\n" +
 	"\vSyncSummary\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\fR\x05topic\x12\x16\n" +
 	"\x06owners\x18\x02 \x01(\x04R\x06owners\x12 \n" +
-	"\vfingerprint\x18\x03 \x01(\x06R\vfingerprint\"m\n" +
+	"\vfingerprint\x18\x03 \x01(\x06R\vfingerprint\"5\n" +
+	"\aSyncAsk\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\fR\x05topic\x12\x14\n" +
+	"\x05cells\x18\x02 \x01(\rR\x05cells\"!\n" +
+	"\tSyncCells\x12\x14\n" +
+	"\x05cells\x18\x01 \x01(\fR\x05cells\"$\n" +
+	"\n" +
+	"SyncHashes\x12\x16\n" +
+	"\x06hashes\x18\x01 \x01(\fR\x06hashes\"\x9f\x01\n" +
 	"\tSyncItems\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\fR\x05topic\x126\n" +
 	"\x05items\x18\x02 \x03(\v2 .p2pnode.gossipstate.v1.SyncItemR\x05items\x12\x12\n" +
-	"\x04more\x18\x03 \x01(\bR\x04more\"n\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\x12\x18\n" +
+	"\apartial\x18\x04 \x01(\bR\apartial\x12\x16\n" +
+	"\x06hashes\x18\x05 \x01(\fR\x06hashes\"n\n" +
 	"\bSyncItem\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\fR\x05owner\x12\x1e\n" +
 	"\n" +
@@ -1224,20 +1596,32 @@ const file_gossipstate_proto_rawDesc = "" +
 	"\tSyncWants\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\fR\x05topic\x126\n" +
 	"\x05wants\x18\x02 \x03(\v2 .p2pnode.gossipstate.v1.SyncWantR\x05wants\x12\x18\n" +
-	"\adigests\x18\x03 \x01(\bR\adigests\"Z\n" +
+	"\adigests\x18\x03 \x01(\bR\adigests\"\x96\x01\n" +
 	"\bSyncWant\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\fR\x05owner\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x06R\n" +
 	"generation\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\x04R\aversion\"l\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\x12:\n" +
+	"\x06staged\x18\x04 \x01(\v2\".p2pnode.gossipstate.v1.SyncCursorR\x06staged\"\xa2\x01\n" +
+	"\n" +
+	"SyncCursor\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x06R\n" +
+	"generation\x12\x1a\n" +
+	"\bprevious\x18\x02 \x01(\x04R\bprevious\x12\x14\n" +
+	"\x05floor\x18\x03 \x01(\x04R\x05floor\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\x04R\aversion\x12\x10\n" +
+	"\x03key\x18\x05 \x01(\fR\x03key\x12\x16\n" +
+	"\x06newest\x18\x06 \x01(\x04R\x06newest\"\x9e\x01\n" +
 	"\n" +
 	"SyncUpdate\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\fR\x05topic\x126\n" +
 	"\x06update\x18\x02 \x01(\v2\x1e.p2pnode.gossipstate.v1.UpdateR\x06update\x12\x10\n" +
-	"\x03age\x18\x03 \x01(\x04R\x03age\"\n" +
-	"\n" +
-	"\bSyncDone\"\xf4\x01\n" +
+	"\x03age\x18\x03 \x01(\x04R\x03age\x120\n" +
+	"\x04beat\x18\x04 \x01(\v2\x1c.p2pnode.gossipstate.v1.BeatR\x04beat\"$\n" +
+	"\bSyncDone\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04moreJ\x04\b\x01\x10\x02\"\xf4\x01\n" +
 	"\tBeatFrame\x127\n" +
 	"\x05hello\x18\x01 \x01(\v2!.p2pnode.gossipstate.v1.BeatHelloR\x05hello\x12<\n" +
 	"\x06digest\x18\x02 \x01(\v2$.p2pnode.gossipstate.v1.SignedDigestR\x06digest\x122\n" +
@@ -1268,47 +1652,58 @@ func file_gossipstate_proto_rawDescGZIP() []byte {
 }
 
 var file_gossipstate_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_gossipstate_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_gossipstate_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_gossipstate_proto_goTypes = []any{
-	(Status)(0),          // 0: p2pnode.gossipstate.v1.Status
-	(*Digest)(nil),       // 1: p2pnode.gossipstate.v1.Digest
-	(*SignedDigest)(nil), // 2: p2pnode.gossipstate.v1.SignedDigest
-	(*Entry)(nil),        // 3: p2pnode.gossipstate.v1.Entry
-	(*Update)(nil),       // 4: p2pnode.gossipstate.v1.Update
-	(*SyncFrame)(nil),    // 5: p2pnode.gossipstate.v1.SyncFrame
-	(*SyncHello)(nil),    // 6: p2pnode.gossipstate.v1.SyncHello
-	(*SyncSummary)(nil),  // 7: p2pnode.gossipstate.v1.SyncSummary
-	(*SyncItems)(nil),    // 8: p2pnode.gossipstate.v1.SyncItems
-	(*SyncItem)(nil),     // 9: p2pnode.gossipstate.v1.SyncItem
-	(*SyncWants)(nil),    // 10: p2pnode.gossipstate.v1.SyncWants
-	(*SyncWant)(nil),     // 11: p2pnode.gossipstate.v1.SyncWant
-	(*SyncUpdate)(nil),   // 12: p2pnode.gossipstate.v1.SyncUpdate
-	(*SyncDone)(nil),     // 13: p2pnode.gossipstate.v1.SyncDone
-	(*BeatFrame)(nil),    // 14: p2pnode.gossipstate.v1.BeatFrame
-	(*BeatHello)(nil),    // 15: p2pnode.gossipstate.v1.BeatHello
-	(*Beat)(nil),         // 16: p2pnode.gossipstate.v1.Beat
+	(Status)(0),           // 0: p2pnode.gossipstate.v1.Status
+	(*Digest)(nil),        // 1: p2pnode.gossipstate.v1.Digest
+	(*SignedDigest)(nil),  // 2: p2pnode.gossipstate.v1.SignedDigest
+	(*Entry)(nil),         // 3: p2pnode.gossipstate.v1.Entry
+	(*Update)(nil),        // 4: p2pnode.gossipstate.v1.Update
+	(*SyncFrame)(nil),     // 5: p2pnode.gossipstate.v1.SyncFrame
+	(*SyncHello)(nil),     // 6: p2pnode.gossipstate.v1.SyncHello
+	(*SyncForgotten)(nil), // 7: p2pnode.gossipstate.v1.SyncForgotten
+	(*SyncSummary)(nil),   // 8: p2pnode.gossipstate.v1.SyncSummary
+	(*SyncAsk)(nil),       // 9: p2pnode.gossipstate.v1.SyncAsk
+	(*SyncCells)(nil),     // 10: p2pnode.gossipstate.v1.SyncCells
+	(*SyncHashes)(nil),    // 11: p2pnode.gossipstate.v1.SyncHashes
+	(*SyncItems)(nil),     // 12: p2pnode.gossipstate.v1.SyncItems
+	(*SyncItem)(nil),      // 13: p2pnode.gossipstate.v1.SyncItem
+	(*SyncWants)(nil),     // 14: p2pnode.gossipstate.v1.SyncWants
+	(*SyncWant)(nil),      // 15: p2pnode.gossipstate.v1.SyncWant
+	(*SyncCursor)(nil),    // 16: p2pnode.gossipstate.v1.SyncCursor
+	(*SyncUpdate)(nil),    // 17: p2pnode.gossipstate.v1.SyncUpdate
+	(*SyncDone)(nil),      // 18: p2pnode.gossipstate.v1.SyncDone
+	(*BeatFrame)(nil),     // 19: p2pnode.gossipstate.v1.BeatFrame
+	(*BeatHello)(nil),     // 20: p2pnode.gossipstate.v1.BeatHello
+	(*Beat)(nil),          // 21: p2pnode.gossipstate.v1.Beat
 }
 var file_gossipstate_proto_depIdxs = []int32{
 	0,  // 0: p2pnode.gossipstate.v1.Digest.status:type_name -> p2pnode.gossipstate.v1.Status
 	2,  // 1: p2pnode.gossipstate.v1.Update.signed:type_name -> p2pnode.gossipstate.v1.SignedDigest
 	3,  // 2: p2pnode.gossipstate.v1.Update.entries:type_name -> p2pnode.gossipstate.v1.Entry
 	6,  // 3: p2pnode.gossipstate.v1.SyncFrame.hello:type_name -> p2pnode.gossipstate.v1.SyncHello
-	8,  // 4: p2pnode.gossipstate.v1.SyncFrame.items:type_name -> p2pnode.gossipstate.v1.SyncItems
-	10, // 5: p2pnode.gossipstate.v1.SyncFrame.wants:type_name -> p2pnode.gossipstate.v1.SyncWants
-	12, // 6: p2pnode.gossipstate.v1.SyncFrame.update:type_name -> p2pnode.gossipstate.v1.SyncUpdate
-	13, // 7: p2pnode.gossipstate.v1.SyncFrame.done:type_name -> p2pnode.gossipstate.v1.SyncDone
-	7,  // 8: p2pnode.gossipstate.v1.SyncHello.topics:type_name -> p2pnode.gossipstate.v1.SyncSummary
-	9,  // 9: p2pnode.gossipstate.v1.SyncItems.items:type_name -> p2pnode.gossipstate.v1.SyncItem
-	11, // 10: p2pnode.gossipstate.v1.SyncWants.wants:type_name -> p2pnode.gossipstate.v1.SyncWant
-	4,  // 11: p2pnode.gossipstate.v1.SyncUpdate.update:type_name -> p2pnode.gossipstate.v1.Update
-	15, // 12: p2pnode.gossipstate.v1.BeatFrame.hello:type_name -> p2pnode.gossipstate.v1.BeatHello
-	2,  // 13: p2pnode.gossipstate.v1.BeatFrame.digest:type_name -> p2pnode.gossipstate.v1.SignedDigest
-	16, // 14: p2pnode.gossipstate.v1.BeatFrame.beats:type_name -> p2pnode.gossipstate.v1.Beat
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	12, // 4: p2pnode.gossipstate.v1.SyncFrame.items:type_name -> p2pnode.gossipstate.v1.SyncItems
+	14, // 5: p2pnode.gossipstate.v1.SyncFrame.wants:type_name -> p2pnode.gossipstate.v1.SyncWants
+	17, // 6: p2pnode.gossipstate.v1.SyncFrame.update:type_name -> p2pnode.gossipstate.v1.SyncUpdate
+	18, // 7: p2pnode.gossipstate.v1.SyncFrame.done:type_name -> p2pnode.gossipstate.v1.SyncDone
+	9,  // 8: p2pnode.gossipstate.v1.SyncFrame.ask:type_name -> p2pnode.gossipstate.v1.SyncAsk
+	10, // 9: p2pnode.gossipstate.v1.SyncFrame.cells:type_name -> p2pnode.gossipstate.v1.SyncCells
+	11, // 10: p2pnode.gossipstate.v1.SyncFrame.hashes:type_name -> p2pnode.gossipstate.v1.SyncHashes
+	8,  // 11: p2pnode.gossipstate.v1.SyncHello.topics:type_name -> p2pnode.gossipstate.v1.SyncSummary
+	7,  // 12: p2pnode.gossipstate.v1.SyncHello.forgotten:type_name -> p2pnode.gossipstate.v1.SyncForgotten
+	13, // 13: p2pnode.gossipstate.v1.SyncItems.items:type_name -> p2pnode.gossipstate.v1.SyncItem
+	15, // 14: p2pnode.gossipstate.v1.SyncWants.wants:type_name -> p2pnode.gossipstate.v1.SyncWant
+	16, // 15: p2pnode.gossipstate.v1.SyncWant.staged:type_name -> p2pnode.gossipstate.v1.SyncCursor
+	4,  // 16: p2pnode.gossipstate.v1.SyncUpdate.update:type_name -> p2pnode.gossipstate.v1.Update
+	21, // 17: p2pnode.gossipstate.v1.SyncUpdate.beat:type_name -> p2pnode.gossipstate.v1.Beat
+	20, // 18: p2pnode.gossipstate.v1.BeatFrame.hello:type_name -> p2pnode.gossipstate.v1.BeatHello
+	2,  // 19: p2pnode.gossipstate.v1.BeatFrame.digest:type_name -> p2pnode.gossipstate.v1.SignedDigest
+	21, // 20: p2pnode.gossipstate.v1.BeatFrame.beats:type_name -> p2pnode.gossipstate.v1.Beat
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_gossipstate_proto_init() }
@@ -1322,7 +1717,7 @@ func file_gossipstate_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gossipstate_proto_rawDesc), len(file_gossipstate_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
