@@ -9,10 +9,11 @@ import (
 )
 
 const (
-	CellBytes  = 8 + 4 + 1          // of one encoded cell
-	FirstBlock = 32                 // cells that an exchange begins with: enough for 17 differences, as a rule
+	CellBytes  = wire.CellBytes     // of one encoded cell
+	FirstBlock = 8                  // cells that an exchange begins with: enough for 4 differences, as a rule
 	MaxCells   = 2 * wire.MaxOwners // of one exchange
 	MaxBlock   = 16384              // cells of one block: 208 KiB, within a frame
+	MaxBlocks  = 32                 // of one exchange
 )
 
 // Cell sums up the items that fall on it: a coded symbol of the paper. The zero Cell is of no items.

@@ -2,7 +2,11 @@ package reconcile
 
 import (
 	"encoding/hex"
+	"fmt"
+	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -61,7 +65,7 @@ func TestGoldenCells(t *testing.T) {
 	k := set.Link(key, MinPrefix)
 	require.Equal(t, uint64(0x46b0e390d96e74c0), k.Fingerprint())
 	require.Equal(t, []uint64{0x087bb650265641cd, 0x0b8b0a6a8909113e}, k.Hashes()[:2])
-	cells, err := k.View(20, 20).Cells(FirstBlock)
+	cells, err := k.View(20, 20).Cells(32)
 	require.NoError(t, err)
 	for i, want := range []string{
 		"9caafc2e9b9d47e22bd1debc14",
@@ -200,4 +204,19 @@ func FuzzDecoder(f *testing.F) {
 		}
 		require.Equal(t, ours[:n], left)
 	})
+}
+
+func TestTheCellsOfTheProtocolAreThoseOfTheCode(t *testing.T) {
+	page, err := os.ReadFile("../PROTOCOL.md")
+	require.NoError(t, err)
+	cells := make([]Cell, 16)
+	sum(cells, 0, 1, 1)
+	var in []string
+	for i, c := range cells {
+		if c != (Cell{}) {
+			in = append(in, strconv.Itoa(i))
+		}
+	}
+	require.Contains(t, string(page), fmt.Sprintf("check %08x; it is in cells %s, ..", checkOf(1), strings.Join(in, ", ")))
+	require.Contains(t, string(page), "each of them                        "+hex.EncodeToString(EncodeCells(cells[:1])))
 }

@@ -13,6 +13,7 @@ import (
 type Decoder struct {
 	ours, theirs uint64  // items of the sets
 	cells        []Cell  // of ours less theirs, without what was found
+	blocks       int     // in which they came
 	found        []found // in the order found
 	pure         []int32 // cells that may hold one item alone
 	spread       float64 // see Estimate
@@ -47,6 +48,7 @@ func (d *Decoder) Add(ours, theirs []Cell) error {
 		return nil
 	}
 	from := len(d.cells)
+	d.blocks++
 	d.cells = slices.Grow(d.cells, len(ours))
 	for i := range ours {
 		c := Cell{ours[i].Xor ^ theirs[i].Xor, ours[i].Check ^ theirs[i].Check, ours[i].Count - theirs[i].Count}

@@ -11,7 +11,7 @@ import (
 // MaxHashes is how many one list holds: 128 KiB, within a frame.
 const MaxHashes = wire.MaxOwners
 
-const hashBytes = 8
+const hashBytes = wire.HashBytes
 
 // EncodeHashes encodes a list of item hashes: those of a set, or those whose items are asked for.
 func EncodeHashes(hashes []uint64) []byte {

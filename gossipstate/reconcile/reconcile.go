@@ -27,8 +27,8 @@
 //
 //	initiator                      responder
 //	 <- fingerprints differ ->
-//	 cells 0..31? ------------------------>
-//	 <------------------------- 32 cells       [Sketch.View], [View.Cells]
+//	 cells 0..7? ------------------------->
+//	 <-------------------------- 8 cells       [Sketch.View], [View.Cells]
 //	 decodes, or asks on ----------------->    [Decoder.Add], [Decoder.Next]
 //	 <-------------------------- n cells
 //	 our items that only we have,

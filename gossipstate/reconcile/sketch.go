@@ -130,6 +130,7 @@ type View struct {
 	sketch  *Sketch
 	changes uint64 // of the sketch, at that time
 	sent    int
+	blocks  int
 	limit   int
 }
 
@@ -143,15 +144,21 @@ func limit(ours, theirs uint64) int {
 	return int(min(max(2*min(max(ours, theirs), MaxCells), FirstBlock), MaxCells))
 }
 
-// leastBlock is how many cells must follow sent ones: few and large blocks, since one costs up to a walk over all items.
-func leastBlock(sent int) int { return max(FirstBlock, sent/4) }
+// leastBlock is how many cells must follow sent ones: large blocks beyond what is kept of a large set, since one costs a walk
+// over all items.
+func leastBlock(sent int) int {
+	if sent < MaxPrefix {
+		return FirstBlock / 2
+	}
+	return sent / 4
+}
 
 // Cells are the next n cells. It costs n, and beyond the kept prefix, all items. Errors wrap ErrChanged, or, where n is
 // not what a Decoder asks for, wire.ErrMalformed.
 func (v *View) Cells(n int) ([]Cell, error) {
 	left := v.limit - v.sent
-	if n > min(left, MaxBlock) || n < min(left, leastBlock(v.sent)) || n == 0 {
-		return nil, fmt.Errorf("%w: block of %d cells after %d of at most %d", wire.ErrMalformed, n, v.sent, v.limit)
+	if n > min(left, MaxBlock) || n < min(left, leastBlock(v.sent)) || n <= 0 || v.blocks == MaxBlocks {
+		return nil, fmt.Errorf("%w: block of %d cells after %d of at most %d in %d blocks", wire.ErrMalformed, n, v.sent, v.limit, v.blocks)
 	}
 	k := v.sketch
 	if k.changes-v.changes > journalSize {
@@ -163,5 +170,6 @@ func (v *View) Cells(n int) ([]Cell, error) {
 		sum(cells, v.sent, c.hash, -c.n)
 	}
 	v.sent += n
+	v.blocks++
 	return cells, nil
 }

@@ -110,14 +110,14 @@ func TestAnExchangeEndsWhenTheSetChangesTooMuch(t *testing.T) {
 }
 
 func TestBlocksAreFewAndBounded(t *testing.T) {
-	view := sketchOf(nil).View(1000, 10)
+	view := sketchOf(nil).View(2000, 10)
 	sent := 0
 	for _, step := range []struct {
 		n  int
 		ok bool
 	}{
-		{-1, false}, {0, false}, {31, false}, {MaxBlock + 1, false}, {32, true}, {31, false}, {968, true},
-		{249, false}, {250, true}, {751, false}, {750, true}, {0, false}, {1, false}, {32, false},
+		{-1, false}, {0, false}, {3, false}, {MaxBlock + 1, false}, {4, true}, {3, false}, {2996, true},
+		{749, false}, {750, true}, {251, false}, {250, true}, {0, false}, {1, false}, {32, false},
 	} {
 		cells, err := view.Cells(step.n)
 		if !step.ok {
@@ -128,9 +128,16 @@ func TestBlocksAreFewAndBounded(t *testing.T) {
 		require.Len(t, cells, step.n)
 		sent += step.n
 	}
-	require.Equal(t, 2000, sent, "twice the larger set")
+	require.Equal(t, 4000, sent, "twice the larger set")
+	view = sketchOf(nil).View(2000, 10)
+	for range MaxBlocks {
+		_, err := view.Cells(FirstBlock)
+		require.NoError(t, err)
+	}
+	_, err := view.Cells(FirstBlock)
+	require.ErrorIs(t, err, wire.ErrMalformed, "one block more")
 	view = sketchOf(nil).View(wire.MaxOwners, 0)
-	_, err := view.Cells(MaxBlock + 1)
+	_, err = view.Cells(MaxBlock + 1)
 	require.ErrorIs(t, err, wire.ErrMalformed)
 	_, err = view.Cells(MaxBlock)
 	require.NoError(t, err)
