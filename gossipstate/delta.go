@@ -12,7 +12,8 @@ const updateOverhead = 512 // bytes
 // Updates is what brings a replica that holds want's version to ours: a delta, or a snapshot when a delta is impossible
 // (it holds nothing, holds less than the floor, or more than we have, or the same version of another generation: the owner
 // began anew without its store, for a restart raises the version). Each update encodes to at most maxBytes, all but the
-// last have More set. Nil when nothing is held of the owner, or want already has it.
+// last have More set. What want has staged of the same update is left out. Nil when nothing is held of the owner, or want
+// already has it.
 func (s *State) Updates(want wire.Want, maxBytes int) []Update {
 	c := s.owners[want.Owner]
 	if c == nil || want.Generation == c.digest.Generation && want.Version == c.digest.Version {
@@ -23,18 +24,26 @@ func (s *State) Updates(want wire.Want, maxBytes int) []Update {
 	if from < c.digest.Floor || from > c.digest.Version || forked {
 		from = 0
 	}
-	return split(c, from, c.since(from), maxBytes)
+	entries := c.since(from)
+	if at := want.Staged; at != nil && goesOn(at, from, &c.digest) {
+		next, _ := slices.BinarySearchFunc(entries, at, func(e Entry, at *wire.Cursor) int {
+			if behind(at, &e) {
+				return 1
+			}
+			return -1
+		})
+		entries = entries[next:]
+	}
+	return split(c, from, entries, maxBytes)
 }
 
 // since is every entry with a version above from, in (version, key) order.
 func (c *copyOf) since(from Version) []Entry {
 	var entries []Entry
-	c.tree.each(func(e *Entry) bool {
-		if e.Version > from {
-			entries = append(entries, *e)
-		}
-		return true
-	})
+	if from == 0 {
+		entries = make([]Entry, 0, c.tree.entries)
+	}
+	c.tree.since(from, func(e *Entry) { entries = append(entries, *e) })
 	slices.SortFunc(entries, func(a, b Entry) int { return a.Compare(&b) })
 	return entries
 }
@@ -66,7 +75,7 @@ func (s *State) Rumor(owner ID, published Version) (u Update, ok bool) {
 		return Update{}, false
 	}
 	u = Update{Signed: c.signed, Digest: c.digest}
-	entries := c.since(0)
+	from, entries := c.recent(min(published, c.digest.Version))
 	start, size := len(entries), updateOverhead
 	for start > 0 {
 		group := versionGroup(entries[:start])
@@ -81,11 +90,32 @@ func (s *State) Rumor(owner ID, published Version) (u Update, ok bool) {
 		}
 		start = group
 	}
-	if start > 0 {
+	if u.Previous = from; start > 0 {
 		u.Previous = entries[start-1].Version
 	}
 	u.Entries = entries[start:]
 	return u, true
+}
+
+// recent is every entry above from, in (version, key) order: from is 0, or so far below published that the entries between the
+// two are more than reach. It looks back ever further, so that it takes time for what it finds and not for all that is held.
+func (c *copyOf) recent(published Version) (from Version, entries []Entry) {
+	for back := Version(16); ; back *= 4 {
+		from = 0
+		if back < published && back < 1<<60 {
+			from = published - back
+		}
+		entries = c.since(from)
+		size := 0
+		for i := range entries {
+			if entries[i].Version <= published {
+				size += wire.EncodedSize(&entries[i])
+			}
+		}
+		if from == 0 || size > reach {
+			return from, entries
+		}
+	}
 }
 
 // versionGroup is where the entries that share the last one's version begin.

@@ -30,20 +30,58 @@ type author struct {
 	history map[moment]map[string]Entry
 }
 
-// moment is one digest of one owner.
+// moment is one digest of one owner. Roots tell apart what an owner of two minds signed.
 type moment struct {
 	generation Generation
 	version    Version
+	root       Root
 }
 
+func momentOf(d *Digest) moment { return moment{d.Generation, d.Version, d.Root} }
+
 func newAuthor(seed byte) *author {
-	key := ed25519.NewKeyFromSeed(append(make([]byte, 31), seed))
+	key := testKey(seed)
 	return &author{
 		self:    Self{ID: ID(key.Public().(ed25519.PublicKey)), Generation: 1},
-		sign:    func(message []byte) []byte { return ed25519.Sign(key, message) },
+		sign:    func(message []byte) []byte { return signOnce(seed, key, message) },
 		state:   New(DefaultConfig(testDomain)),
 		history: map[moment]map[string]Entry{},
 	}
+}
+
+// Random schedules make the same keys, signatures and updates again and again. Each is computed once, for it would be nearly
+// all that they do.
+var (
+	testKeys   = map[byte]ed25519.PrivateKey{}
+	signatures = map[signed][]byte{}
+	verified   = map[string]wire.Verified{}
+)
+
+const maxRemembered = 1 << 14 // signatures and updates; then all are forgotten
+
+type signed struct {
+	seed    byte
+	message string
+}
+
+func testKey(seed byte) ed25519.PrivateKey {
+	if testKeys[seed] == nil {
+		testKeys[seed] = ed25519.NewKeyFromSeed(append(make([]byte, 31), seed))
+	}
+	return testKeys[seed]
+}
+
+func signOnce(seed byte, key ed25519.PrivateKey, message []byte) []byte {
+	what := signed{seed, string(message)}
+	signature, known := signatures[what]
+	if !known {
+		if len(signatures) >= maxRemembered {
+			clear(signatures)
+		}
+		signature = ed25519.Sign(key, message)
+		signatures[what] = signature
+	}
+	return signature
 }
 
 // write commits mutations and remembers the state they made.
@@ -64,8 +102,17 @@ func (a *author) tryForgetting(now time.Time, forgetBefore uint64, mutations ...
 		return Result{}, err
 	}
 	r := a.state.Install(p)
-	a.history[moment{a.self.Generation, p.Digest().Version}] = entriesOf(a.state, a.self.ID)
+	a.signed(p)
 	return r, nil
+}
+
+// signed remembers what a signs.
+func (a *author) signed(p *Pending) {
+	d, entries := p.Digest(), map[string]Entry{}
+	for _, e := range p.Entries() {
+		entries[e.Key] = e
+	}
+	a.history[momentOf(&d)] = entries
 }
 
 // entriesOf is a replica's copy of owner as a plain map.
@@ -90,10 +137,20 @@ func (a *author) updates(t tester, want wire.Want, maxBytes int) []wire.Verified
 
 func overWire(t tester, u Update) wire.Verified {
 	t.Helper()
-	decoded, err := wire.UnmarshalUpdate(wire.MarshalUpdate(&u))
+	encoded := wire.MarshalUpdate(&u)
+	if v, known := verified[string(encoded)]; known {
+		return v
+	}
+	decoded, err := wire.UnmarshalUpdate(encoded)
 	require.NoError(t, err)
 	v, err := wire.Verify(testDomain, decoded)
 	require.NoError(t, err)
+	if len(verified) >= maxRemembered {
+		clear(verified)
+	}
+	if len(encoded) < wire.MaxRumor {
+		verified[string(encoded)] = v
+	}
 	return v
 }
 
@@ -117,7 +174,7 @@ func (a *author) requireExact(t tester, replica *State) {
 		require.Empty(t, replica.ListOwned(a.self.ID, ""))
 		return
 	}
-	signed, known := a.history[moment{d.Generation, d.Version}]
+	signed, known := a.history[momentOf(&d)]
 	require.True(t, known, "generation %d version %d was never signed", d.Generation, d.Version)
 	require.True(t, maps.EqualFunc(signed, entriesOf(replica, a.self.ID), func(x, y Entry) bool { return sameEntry(&x, &y) }),
 		"the copy is not the one that was signed")

@@ -44,7 +44,8 @@ const (
 	EventPut EventKind = iota + 1
 	// EventDelete: the key had a value and is gone.
 	EventDelete
-	// EventLost: two owners wrote with the same clock; Old lost to New.
+	// EventLost: Old, a live entry, lost to New, whose owner need not have known of it: either both have the same clock, or
+	// Old came when New, of a higher clock, was here already. New may be a tombstone. A reader's view does not change by it.
 	EventLost
 )
 
@@ -56,37 +57,51 @@ type Event struct {
 	Old, New Record // Old is the value before, or the loser; New in EventDelete is the tombstone, if there is one
 }
 
-// merged holds, for every shared key, the entries of all owners. The winner is found by looking at all: writers of one key
-// are few.
-type merged map[string][]Record
-
-func (m merged) winner(key string) Record {
-	var best Record
-	for _, r := range m[key] {
-		if r.beats(best) {
-			best = r
-		}
+// change notes that owner's leaf under key was before and is next (nil: none) and appends what a reader sees of that.
+func (m *merged) change(events []Event, topic string, owner *ID, key string, before, next *leaf) []Event {
+	shared := Shared(topic, key)
+	var other *leaf
+	if shared {
+		other = m.swap(owner, key, next)
 	}
-	return best
-}
-
-// change notes that owner's entry under key is now next (nil: none) and appends what a reader sees of that.
-func (m merged) change(events []Event, topic string, owner ID, key string, before, next *Entry) []Event {
-	if !Shared(topic, key) {
-		return appendChange(events, key, Record{owner, before}, Record{owner, next})
+	if before == nil && other == nil && next != nil && !next.entry.Tombstone { // as most are
+		return append(events, Event{Kind: EventPut, Key: key, New: Record{*owner, &next.entry}})
 	}
-	old := m.winner(key)
-	m.set(key, owner, next)
-	winner := m.winner(key)
-	mine := Record{owner, next}
-	if mine.Live() && old.Live() && old.Owner != owner && old.Entry.Clock == next.Clock {
-		loser := mine
-		if winner.Owner == owner {
-			loser = old
-		}
+	mine, now := Record{*owner, before.content()}, Record{*owner, next.content()}
+	if !shared {
+		return appendChange(events, key, mine, now)
+	}
+	rival := other.record()
+	old, winner := rival, rival
+	if mine.beats(old) {
+		old = mine
+	}
+	if now.beats(winner) {
+		winner = now
+	}
+	if loser := lost(old, winner, now); loser.Entry != nil {
 		events = append(events, Event{Kind: EventLost, Key: key, Old: loser, New: winner})
 	}
 	return appendChange(events, key, old, winner)
+}
+
+// refresh has the view refer to next, which says the same as owner's leaf did that it takes the place of.
+func (m *merged) refresh(topic string, owner *ID, next *leaf) {
+	if Shared(topic, next.entry.Key) {
+		m.swap(owner, next.entry.Key, next)
+	}
+}
+
+// lost is the live entry that loses when one owner's entry becomes next and the winner old becomes winner, if its loss may be
+// news to the winner's owner; the zero Record when there is none. Who overwrites what it knows has a higher clock than that.
+func lost(old, winner, next Record) Record {
+	switch {
+	case next.Live() && winner.Owner != next.Owner:
+		return next // it came too late, or from the lower of two owners
+	case old.Live() && old.Owner != next.Owner && winner.Owner == next.Owner && old.Entry.Clock == winner.Entry.Clock:
+		return old
+	}
+	return Record{}
 }
 
 func appendChange(events []Event, key string, old, next Record) []Event {
@@ -102,25 +117,12 @@ func appendChange(events []Event, key string, old, next Record) []Event {
 	return events
 }
 
-func (m merged) set(key string, owner ID, e *Entry) {
-	records := m[key]
-	i := slices.IndexFunc(records, func(r Record) bool { return r.Owner == owner })
-	switch {
-	case e == nil && i < 0:
-	case e == nil && len(records) == 1:
-		delete(m, key)
-	case e == nil:
-		m[key] = slices.Delete(records, i, i+1)
-	case i >= 0:
-		records[i].Entry = e
-	default:
-		m[key] = append(records, Record{owner, e})
-	}
-}
-
 // Get is the winner of a shared key, tombstones included; the zero Record when no owner has an entry. For a key that is its
 // owner's alone use GetOwned.
 func (s *State) Get(key string) Record { return s.merged.winner(key) }
+
+// Writers are the entries of all owners under a shared key, tombstones included, in no order.
+func (s *State) Writers(key string) []Record { return s.merged.writers(key) }
 
 // GetOwned is owner's own entry under key, tombstones included; the zero Record when there is none.
 func (s *State) GetOwned(owner ID, key string) Record {
@@ -134,12 +136,7 @@ func (s *State) GetOwned(owner ID, key string) Record {
 // List is what a reader sees under prefix, tombstones included, sorted by key, then owner: the winner of each shared key,
 // and every owner's entry of the others.
 func (s *State) List(prefix string) []Record {
-	var all []Record
-	for key := range s.merged {
-		if strings.HasPrefix(key, prefix) {
-			all = append(all, s.merged.winner(key))
-		}
-	}
+	all := s.merged.winners(prefix)
 	for owner, c := range s.owners {
 		c.tree.each(func(e *Entry) bool {
 			if strings.HasPrefix(e.Key, prefix) && !Shared(s.cfg.Domain.Topic, e.Key) {

@@ -66,7 +66,7 @@ func (p *Pending) Removed() []string { return p.removed }
 // Withdraw of what self has not), ErrClockExhausted, ErrVersionExhausted.
 func (s *State) Prepare(self Self, mutations []Mutation, sign wire.Signer, now time.Time, forgetBefore uint64) (*Pending, error) {
 	p := &Pending{held: s.owners[self.ID]}
-	p.next = &copyOf{}
+	p.next = p.held.successor(self.ID)
 	held := p.held.digestOrZero()
 	if held.Version == math.MaxUint64 {
 		return nil, ErrVersionExhausted
@@ -98,9 +98,17 @@ func (s *State) Prepare(self Self, mutations []Mutation, sign wire.Signer, now t
 // put puts e into the pending tree; of two changes of one key the later stands.
 func (p *Pending) put(e Entry) {
 	key := wire.KeyHash(e.Key)
-	p.next.tree, _ = p.next.tree.put(e, wire.EntryHash{Key: key, Leaf: wire.LeafHash(key, &e)})
-	p.changed = slices.DeleteFunc(p.changed, func(other Entry) bool { return other.Key == e.Key })
+	var sw swap
+	p.next.tree, sw = p.next.tree.put(p.next.owner, e, &wire.EntryHash{Key: key, Leaf: wire.LeafHash(key, &e)})
+	if sw.before != nil && sw.before.entry.Version == e.Version {
+		p.unchange(e.Key)
+	}
 	p.changed = append(p.changed, e)
+}
+
+// unchange takes key from the keys that the change puts.
+func (p *Pending) unchange(key string) {
+	p.changed = slices.DeleteFunc(p.changed, func(e Entry) bool { return e.Key == key })
 }
 
 // entryFor is the entry that m makes of its key.
@@ -175,36 +183,42 @@ const maxTombstones = wire.MaxEntries / 4
 // raiseFloor drops from the pending tree the tombstones that need not be kept, oldest first, and returns the floor: the
 // newest version whose tombstones are gone. A floor takes all tombstones below it, so it stops at the first that must stay.
 func (s *State) raiseFloor(self ID, p *Pending, floor Version, forgetBefore uint64) Version {
-	if p.next.tree.tombstones == 0 {
-		return floor
-	}
-	var dead []*Entry
-	p.next.tree.each(func(e *Entry) bool {
-		if e.Tombstone {
-			dead = append(dead, e)
+	for {
+		dead := oldestDead(&p.next.tree)
+		if !s.mayForget(self, &p.next.tree, dead, forgetBefore) {
+			return floor
 		}
-		return true
-	})
+		for _, e := range dead {
+			floor = e.Version
+			p.next.tree, _ = p.next.tree.remove(e.Key)
+			p.removed = append(p.removed, e.Key)
+			if e.Version > p.held.digestOrZero().Version {
+				p.unchange(e.Key)
+			}
+		}
+	}
+}
+
+// oldestDead are the tombstones of t that share the oldest version, sorted by key; none when t has none.
+func oldestDead(t *tree) []*Entry {
+	oldest, some := t.oldestTombstone()
+	if !some {
+		return nil
+	}
+	dead := t.tombstonesTo(oldest)
 	slices.SortFunc(dead, func(a, b *Entry) int { return a.Compare(b) })
-	kept := len(dead)
-	for i := 0; i < len(dead); {
-		end := i + 1
-		for end < len(dead) && dead[end].Version == dead[i].Version {
-			end++
-		}
-		if kept <= maxTombstones && !s.forgettable(self, dead[i:end], forgetBefore) {
-			break
-		}
-		floor = dead[i].Version
-		kept -= end - i
-		i = end
-	}
-	for _, e := range dead[:len(dead)-kept] {
-		p.next.tree, _ = p.next.tree.remove(wire.KeyHash(e.Key))
-		p.changed = slices.DeleteFunc(p.changed, func(other Entry) bool { return other.Key == e.Key })
-		p.removed = append(p.removed, e.Key)
-	}
-	return floor
+	return dead
+}
+
+// mayForget says whether self may drop dead, the oldest tombstones of its tree t.
+func (s *State) mayForget(self ID, t *tree, dead []*Entry, before uint64) bool {
+	return len(dead) > 0 && (t.tombstones > maxTombstones || s.forgettable(self, dead, before))
+}
+
+// CanForget says whether Prepare, with the same forgetBefore, would drop tombstones of owner.
+func (s *State) CanForget(owner ID, forgetBefore uint64) bool {
+	c := s.owners[owner]
+	return c != nil && s.mayForget(owner, &c.tree, oldestDead(&c.tree), forgetBefore)
 }
 
 // forgettable says whether all of these tombstones are old enough and beat no live entry of another owner.
@@ -213,7 +227,7 @@ func (s *State) forgettable(self ID, tombstones []*Entry, before uint64) bool {
 		if e.Written >= before {
 			return false
 		}
-		for _, r := range s.merged[e.Key] {
+		for _, r := range s.merged.writers(e.Key) {
 			if r.Owner != self && r.Live() && (Record{self, e}).beats(r) {
 				return false
 			}
@@ -228,7 +242,12 @@ func (s *State) Install(p *Pending) Result {
 		panic("gossipstate: Install of a change that was prepared on another state")
 	}
 	r := Result{Outcome: Applied, Old: p.held.digestOrZero(), Removed: p.removed}
-	s.replace(p.held, p.next, p.changed, &r)
+	swaps := make([]swap, len(p.changed))
+	for i := range p.changed {
+		key := p.changed[i].Key
+		swaps[i] = swap{p.held.leaf(key), p.next.tree.leaf(key)}
+	}
+	s.replace(p.held, p.next, swaps, &r)
 	return r
 }
 

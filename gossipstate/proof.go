@@ -34,12 +34,13 @@ func (s *State) Prove(owner ID, key string) (p Proof, ok bool) {
 // path is the way from the leaf of key, which must be there, to the top.
 func (t *tree) path(key [32]byte) []ProofStep {
 	var down []ProofStep
-	for n := t.top; n.leaf == nil; n = *n.child(&key) {
+	for c := t.top; c.inner != nil; {
+		n := c.inner
 		sibling := n.left
-		if !keyBit(&key, n.bit) {
-			sibling = n.right
+		if c = n.right; !keyBit(&key, n.bit) {
+			c, sibling = n.left, n.right
 		}
-		down = append(down, ProofStep{Bit: n.bit, Sibling: sibling.hash})
+		down = append(down, ProofStep{Bit: n.bit, Sibling: *sibling.hash()})
 	}
 	slices.Reverse(down)
 	return down

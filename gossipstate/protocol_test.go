@@ -36,7 +36,7 @@ func protocolText(t *testing.T) string {
 // packageDirs are where the packages of the tables of constants are. Their source is read, not imported: most constants are
 // their own business.
 var packageDirs = map[string]string{
-	"gossipstate": ".", "wire": "wire", "liveness": "liveness", "replica": "replica", "nonce": "../nonce",
+	"gossipstate": ".", "wire": "wire", "liveness": "liveness", "replica": "replica", "reconcile": "reconcile", "nonce": "../nonce",
 }
 
 // limitRow is a row of a table of constants: `package.Name` | value |

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -34,14 +35,23 @@ type State struct {
 
 // copyOf is what a replica holds of one owner: exactly the owner's state at digest. It is never changed, only replaced.
 type copyOf struct {
+	owner  *ID // what the leaves refer to: the same in every copy of the owner
 	signed SignedDigest
 	digest Digest
 	tree   tree
 }
 
+// successor is a copy, as yet without entries, that is to take the place of c; c nil: to be the first of owner.
+func (c *copyOf) successor(owner ID) *copyOf {
+	if c == nil {
+		return &copyOf{owner: &owner}
+	}
+	return &copyOf{owner: c.owner}
+}
+
 // New makes an empty State.
 func New(cfg Config) *State {
-	return &State{cfg: cfg, owners: map[ID]*copyOf{}, merged: merged{}, stages: stages{open: map[stageKey]*stage{}}}
+	return &State{cfg: cfg, owners: map[ID]*copyOf{}, merged: newMerged(), stages: newStages()}
 }
 
 // Outcome is what Apply did with an update that broke no rule.
@@ -70,14 +80,26 @@ type Result struct {
 	Removed []string // keys of the owner that are gone altogether, without a tombstone
 	Reset   bool     // the owner's copy was replaced as a whole by a snapshot
 	Events  []Event  // what readers see of it, in the order of the changes
+
+	// Equivocation is set, whatever the outcome and also beside an error, when the update and what was held prove that the
+	// owner signed two histories.
+	Equivocation *Equivocation
 }
 
 // Apply takes in an update by the one rule of the protocol. Whatever the outcome, the owner's copy is exactly at one signed
-// digest. from is the peer that sent it, the zero ID for this node itself: parts of one update must come from one peer.
-// Errors: ErrRootMismatch and ErrLimit, after which nothing has changed.
+// digest. from is the peer that sent it, the zero ID for this node itself: parts of one update may come from several peers.
+// Errors: ErrRootMismatch, as ErrMixedParts when parts of several peers do not match, and ErrLimit, after which nothing has
+// changed.
 func (s *State) Apply(v *wire.Verified, from ID, now time.Time) (Result, error) {
 	u := v.Update()
 	held := s.owners[u.Digest.Owner]
+	r, err := s.apply(held, v, from, now)
+	r.Equivocation = contradiction(held, u)
+	return r, err
+}
+
+func (s *State) apply(held *copyOf, v *wire.Verified, from ID, now time.Time) (Result, error) {
+	u := v.Update()
 	if held != nil && u.Digest.Compare(&held.digest) <= 0 {
 		return Result{Outcome: Stale, Old: held.digest}, nil
 	}
@@ -87,15 +109,21 @@ func (s *State) Apply(v *wire.Verified, from ID, now time.Time) (Result, error) 
 	if held == nil && len(s.owners) >= s.cfg.MaxOwners {
 		return Result{}, fmt.Errorf("%w: %d owners", ErrLimit, len(s.owners))
 	}
-	entries, hashes := u.Entries, v.Hashes()
-	if u.More || s.stages.holds(u, from) {
-		var complete bool
-		entries, hashes, complete = s.stages.add(v, from, now)
-		if !complete {
-			return Result{Outcome: Staged, Old: held.digestOrZero()}, nil
-		}
+	if !u.More && s.stages.of(u, from) == nil {
+		return s.commit(held, u, u.Entries, v.Hashes())
 	}
-	return s.commit(held, u, entries, hashes)
+	whole, complete := s.stages.add(v, from, now)
+	if !complete {
+		return Result{Outcome: Staged, Old: held.digestOrZero()}, nil
+	}
+	r, err := s.commit(held, u, whole.entries, whole.hashes)
+	if !errors.Is(err, ErrRootMismatch) {
+		return r, err
+	}
+	if r, alone := s.commit(held, u, u.Entries, v.Hashes()); alone == nil {
+		return r, nil // what was staged only looked like its beginning
+	}
+	return Result{}, s.stages.mismatched(u.Digest.Owner, whole, err)
 }
 
 // follows says whether u can be put on top of what is held: a snapshot always can.
@@ -109,17 +137,17 @@ func follows(held *copyOf, u *Update) bool {
 // commit puts the entries over the held copy, or in its place for a snapshot, and keeps the outcome if its root is the
 // signed one.
 func (s *State) commit(held *copyOf, u *Update, entries []Entry, hashes []wire.EntryHash) (Result, error) {
-	next := &copyOf{signed: u.Signed, digest: u.Digest}
+	next := held.successor(u.Digest.Owner)
+	next.signed, next.digest = u.Signed, u.Digest
 	reset := u.Previous == 0
 	if held != nil && !reset {
 		next.tree = held.tree
 	}
-	for i := range entries {
-		next.tree, _ = next.tree.put(entries[i], hashes[i])
-	}
+	var swaps []swap
+	next.tree, swaps = next.tree.putAll(next.owner, entries, hashes)
 	var removed []string
 	if u.Digest.Floor > 0 && (reset || u.Digest.Floor > held.digest.Floor) {
-		next.tree, removed = dropTombstones(next.tree, u.Digest.Floor)
+		next.tree, removed = dropTombstones(next.tree, u.Digest.Floor, swaps)
 	}
 	if root := next.tree.seal(); root != u.Digest.Root ||
 		next.tree.entries != int(u.Digest.Entries) || next.tree.bytes != int(u.Digest.Bytes) {
@@ -128,56 +156,74 @@ func (s *State) commit(held *copyOf, u *Update, entries []Entry, hashes []wire.E
 	if s.bytes-held.bytes()+next.tree.bytes > s.cfg.MaxBytes {
 		return Result{}, fmt.Errorf("%w: %d bytes", ErrLimit, s.bytes)
 	}
-	r := Result{Outcome: Applied, Old: held.digestOrZero(), Reset: reset}
-	if !reset {
-		r.Removed = removed
+	if reset {
+		removed = held.displace(swaps, hashes)
 	}
-	s.replace(held, next, entries, &r)
+	r := Result{Outcome: Applied, Old: held.digestOrZero(), Removed: removed, Reset: reset}
+	s.replace(held, next, swaps, &r)
 	return r, nil
 }
 
-// dropTombstones is t without the tombstones at or below floor, and their keys.
-func dropTombstones(t tree, floor Version) (tree, []string) {
+// dropTombstones is t without the tombstones at or below floor, and their keys. Those that swaps put into t just now, which
+// are in an update whose parts had different floors, it takes out of swaps.
+func dropTombstones(t tree, floor Version, swaps []swap) (tree, []string) {
 	var keys []string
-	t.each(func(e *Entry) bool {
-		if e.Tombstone && e.Version <= floor {
-			keys = append(keys, e.Key)
+	for _, e := range t.tombstonesTo(floor) {
+		keys = append(keys, e.Key)
+		t, _ = t.remove(e.Key)
+	}
+	for i := range swaps {
+		if l := swaps[i].after; l != nil && l.entry.Tombstone && l.entry.Version <= floor {
+			swaps[i] = swap{}
 		}
-		return true
-	})
-	for _, key := range keys {
-		t, _ = t.remove(wire.KeyHash(key))
 	}
 	return t, keys
 }
 
-// replace makes next the copy of its owner and fills r with the differences. touched are the entries that may differ; a
-// reset compares everything.
-func (s *State) replace(held, next *copyOf, touched []Entry, r *Result) {
-	owner := next.digest.Owner
-	s.owners[owner] = next
-	s.bytes += next.tree.bytes - held.bytes()
-	s.stages.dropOwner(owner)
-	for i := range touched {
-		key := touched[i].Key
-		now, before := next.tree.get(key), held.get(key)
-		superseded := now == nil || now.Version != touched[i].Version // a later part changed the key again
-		if superseded || before != nil && sameEntry(now, before) {
-			continue
-		}
-		r.Changed = append(r.Changed, now)
-		r.Events = s.merged.change(r.Events, s.cfg.Domain.Topic, owner, key, before, now)
+// displace completes swaps, those of a snapshot, with the leaves of c that they take the place of, and lists the keys of c
+// that are in none.
+func (c *copyOf) displace(swaps []swap, hashes []wire.EntryHash) []string {
+	if c == nil {
+		return nil
 	}
-	if r.Reset && held != nil {
-		held.tree.each(func(e *Entry) bool {
-			if next.tree.get(e.Key) == nil {
-				r.Removed = append(r.Removed, e.Key)
-			}
-			return true
-		})
+	stay := make(map[string]bool, len(swaps))
+	for i := range swaps {
+		if l := swaps[i].after; l != nil {
+			swaps[i].before = c.tree.find(l.entry.Key, &hashes[i].Key)
+			stay[l.entry.Key] = true
+		}
+	}
+	var gone []string
+	c.tree.each(func(e *Entry) bool {
+		if !stay[e.Key] {
+			gone = append(gone, e.Key)
+		}
+		return true
+	})
+	return gone
+}
+
+// replace makes next the copy of its owner and adds to r the differences: swaps in their order, but for empty ones, then the
+// keys in r.Removed.
+func (s *State) replace(held, next *copyOf, swaps []swap, r *Result) {
+	owner, topic := next.owner, s.cfg.Domain.Topic
+	s.owners[*owner] = next
+	s.bytes += next.tree.bytes - held.bytes()
+	s.stages.dropOwner(*owner)
+	r.Changed = slices.Grow(r.Changed, len(swaps))
+	r.Events = slices.Grow(r.Events, len(swaps)+len(r.Removed))
+	for _, sw := range swaps {
+		switch before, now := sw.before.content(), sw.after.content(); {
+		case now == nil:
+		case before != nil && sameEntry(now, before):
+			s.merged.refresh(topic, owner, sw.after)
+		default:
+			r.Changed = append(r.Changed, now)
+			r.Events = s.merged.change(r.Events, topic, owner, now.Key, sw.before, sw.after)
+		}
 	}
 	for _, key := range r.Removed {
-		r.Events = s.merged.change(r.Events, s.cfg.Domain.Topic, owner, key, held.get(key), nil)
+		r.Events = s.merged.change(r.Events, topic, owner, key, held.leaf(key), nil)
 	}
 }
 
@@ -200,11 +246,13 @@ func (c *copyOf) bytes() int {
 	return c.tree.bytes
 }
 
-func (c *copyOf) get(key string) *Entry {
+func (c *copyOf) get(key string) *Entry { return c.leaf(key).content() }
+
+func (c *copyOf) leaf(key string) *leaf {
 	if c == nil {
 		return nil
 	}
-	return c.tree.get(key)
+	return c.tree.leaf(key)
 }
 
 // Drop forgets owner altogether. It reports what readers see of that.
@@ -222,7 +270,7 @@ func (s *State) Drop(owner ID) Result {
 		return true
 	})
 	for _, key := range r.Removed {
-		r.Events = s.merged.change(r.Events, s.cfg.Domain.Topic, owner, key, held.get(key), nil)
+		r.Events = s.merged.change(r.Events, s.cfg.Domain.Topic, held.owner, key, held.leaf(key), nil)
 	}
 	return r
 }

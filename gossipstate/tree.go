@@ -1,7 +1,7 @@
 package gossipstate
 
 import (
-	"math/bits"
+	"math"
 
 	"github.com/p2pnode/p2pnode/gossipstate/wire"
 )
@@ -12,174 +12,238 @@ import (
 //
 // Nodes made since the last seal are dirty: reachable from the newest tree alone, so they are changed in place, and hashed
 // once by seal however many entries passed through them. A tree must be sealed before it is kept.
+//
+// An entry costs a leaf of 176 bytes and an inner node of 88: topics of many small entries are what memory goes to.
 type tree struct {
-	top        *node
+	top        child
 	entries    int
 	tombstones int
 	bytes      int // sum of Entry.Size
 }
 
-type node struct {
-	hash  [32]byte
-	left  *node // keys with bit clear; nil in a leaf
-	right *node
+// child is an inner node or a leaf; in an empty tree neither.
+type child struct {
+	inner *inner
 	leaf  *leaf
-	bit   uint8 // the first bit, counted from the most significant, in which the keys below differ
-	dirty bool  // hash is not up to date
 }
 
+type inner struct {
+	hash        [32]byte
+	left, right child   // keys with bit clear, keys with bit set
+	newest      Version // largest version below
+	oldest      Version // smallest version of a tombstone below; noTombstone: there is none
+	bit         uint8   // the first bit, counted from the most significant, in which the keys below differ
+	dirty       bool    // hash is not up to date
+}
+
+const noTombstone Version = math.MaxUint64
+
+// leaf is one entry. It never changes once it is in a sealed tree, but for next, which belongs to merged.
 type leaf struct {
-	key   [32]byte // SHA-256 of entry.Key
-	entry Entry
+	hash   [32]byte
+	prefix uint64 // of SHA-256(entry.Key), big-endian; the rest is hashed again where two keys share it
+	entry  Entry
+	owner  *ID
+	next   *leaf // in a bucket of merged
 }
 
-func keyBit(key *[32]byte, bit uint8) bool { return key[bit>>3]&(0x80>>(bit&7)) != 0 }
-
-// firstDifference is the first bit in which a and b differ; same is true when there is none.
-func firstDifference(a, b *[32]byte) (bit uint8, same bool) {
-	for i := range a {
-		if x := a[i] ^ b[i]; x != 0 {
-			return uint8(i*8 + bits.LeadingZeros8(x)), false
-		}
-	}
-	return 0, true
-}
-
-func (n *node) child(key *[32]byte) **node {
-	if keyBit(key, n.bit) {
-		return &n.right
-	}
-	return &n.left
-}
-
-// nearest is the leaf that a search for key ends at.
-func (t *tree) nearest(key *[32]byte) *leaf {
-	if t.top == nil {
+// content is the entry of l, nil when there is no leaf. It must not be written to.
+func (l *leaf) content() *Entry {
+	if l == nil {
 		return nil
 	}
-	n := t.top
-	for n.leaf == nil {
-		n = *n.child(key)
-	}
-	return n.leaf
+	return &l.entry
 }
 
-// get is the entry under key, or nil. The entry must not be written to.
-func (t *tree) get(key string) *Entry {
-	hash := wire.KeyHash(key)
-	if l := t.nearest(&hash); l != nil && l.key == hash {
-		return &l.entry
+// record is the entry of l with its owner; the zero Record when there is no leaf.
+func (l *leaf) record() Record {
+	if l == nil {
+		return Record{}
+	}
+	return Record{*l.owner, &l.entry}
+}
+
+// nearest is the leaf that a search for key ends at; nil in an empty tree.
+func (c child) nearest(key *[32]byte) *leaf {
+	for c.inner != nil {
+		if keyBit(key, c.inner.bit) {
+			c = c.inner.right
+		} else {
+			c = c.inner.left
+		}
+	}
+	return c.leaf
+}
+
+func (c child) newest() Version {
+	if c.inner != nil {
+		return c.inner.newest
+	}
+	return c.leaf.entry.Version
+}
+
+func (c child) oldest() Version {
+	switch {
+	case c.inner != nil:
+		return c.inner.oldest
+	case c.leaf.entry.Tombstone:
+		return c.leaf.entry.Version
+	}
+	return noTombstone
+}
+
+func (c child) hash() *[32]byte {
+	if c.inner != nil {
+		return &c.inner.hash
+	}
+	return &c.leaf.hash
+}
+
+// sum brings up to date what n says about the versions below it.
+func (n *inner) sum() {
+	n.newest = max(n.left.newest(), n.right.newest())
+	n.oldest = min(n.left.oldest(), n.right.oldest())
+}
+
+// find is the leaf of key, whose hash is hash, or nil.
+func (t *tree) find(key string, hash *[32]byte) *leaf {
+	if l := t.top.nearest(hash); l != nil && l.entry.Key == key {
+		return l
 	}
 	return nil
 }
 
-// put is t with e in it, in place of the entry that has its key, which it also returns (nil when there was none).
-func (t tree) put(e Entry, h wire.EntryHash) (tree, *Entry) {
-	fresh := &node{hash: h.Leaf, leaf: &leaf{key: h.Key, entry: e}}
-	near := t.nearest(&h.Key)
-	if near == nil {
-		t.top = fresh
-		t.count(&e, 1)
-		return t, nil
-	}
-	bit, same := firstDifference(&h.Key, &near.key)
-	t.top = insert(t.top, fresh, bit, same)
-	t.count(&e, 1)
-	if !same {
-		return t, nil
-	}
-	t.count(&near.entry, -1)
-	return t, &near.entry
-}
+// get is the entry under key, or nil. The entry must not be written to.
+func (t *tree) get(key string) *Entry { return t.leaf(key).content() }
 
-func insert(n, fresh *node, bit uint8, same bool) *node {
-	if n.leaf != nil || !same && n.bit > bit {
-		if same {
-			return fresh
-		}
-		parent := &node{bit: bit, dirty: true, left: n, right: fresh}
-		if !keyBit(&fresh.leaf.key, bit) {
-			parent.left, parent.right = fresh, n
-		}
-		return parent
-	}
-	n = n.edit()
-	at := n.child(&fresh.leaf.key)
-	*at = insert(*at, fresh, bit, same)
-	return n
-}
-
-// edit is n if it may be changed in place, else a dirty copy.
-func (n *node) edit() *node {
-	if n.dirty {
-		return n
-	}
-	c := *n
-	c.dirty = true
-	return &c
+// leaf is the leaf of key, or nil.
+func (t *tree) leaf(key string) *leaf {
+	hash := wire.KeyHash(key)
+	return t.find(key, &hash)
 }
 
 // remove is t without key, and the entry that was there (nil when there was none).
-func (t tree) remove(key [32]byte) (tree, *Entry) {
-	l := t.nearest(&key)
-	if l == nil || l.key != key {
+func (t tree) remove(key string) (tree, *Entry) {
+	hash := wire.KeyHash(key)
+	l := t.find(key, &hash)
+	if l == nil {
 		return t, nil
 	}
-	t.top = without(t.top, &key)
-	t.count(&l.entry, -1)
+	t.top = without(t.top, &hash)
+	t.count(l, -1)
 	return t, &l.entry
 }
 
-func without(n *node, key *[32]byte) *node {
-	if n.leaf != nil {
-		return nil
+// without is c without the leaf that a search for key ends at.
+func without(c child, key *[32]byte) child {
+	if c.leaf != nil {
+		return child{}
 	}
-	at := n.child(key)
-	if rest := without(*at, key); rest != nil {
-		n = n.edit()
-		*n.child(key) = rest
-		return n
+	near, far := c.inner.left, c.inner.right
+	right := keyBit(key, c.inner.bit)
+	if right {
+		near, far = far, near
 	}
-	if at == &n.left {
-		return n.right
+	rest := without(near, key)
+	if rest == (child{}) {
+		return far
 	}
-	return n.left
+	n := (&maker{}).edit(c.inner)
+	if right {
+		n.right = rest
+	} else {
+		n.left = rest
+	}
+	n.sum()
+	return child{inner: n}
 }
 
-func (t *tree) count(e *Entry, by int) {
+// count adds l, which may be nil, to what t counts, or with -1 takes it out.
+func (t *tree) count(l *leaf, by int) {
+	if l == nil {
+		return
+	}
 	t.entries += by
-	t.bytes += by * e.Size()
-	if e.Tombstone {
+	t.bytes += by * l.entry.Size()
+	if l.entry.Tombstone {
 		t.tombstones += by
 	}
 }
 
 // seal brings every hash up to date and returns the root. After it nothing in t changes any more.
 func (t *tree) seal() Root {
-	if t.top == nil {
+	if t.entries == 0 {
 		return Root{}
 	}
-	return Root(t.top.seal())
+	t.top.seal()
+	return Root(*t.top.hash())
 }
 
-func (n *node) seal() [32]byte {
-	if n.dirty {
-		n.hash = wire.NodeHash(n.left.seal(), n.right.seal())
-		n.dirty = false
+func (c child) seal() {
+	n := c.inner
+	if n == nil || !n.dirty {
+		return
 	}
-	return n.hash
+	n.left.seal()
+	n.right.seal()
+	n.hash = wire.NodeHash(*n.left.hash(), *n.right.hash())
+	n.dirty = false
 }
 
 // each calls f for every entry, in the order of their key hashes, until f returns false.
 func (t *tree) each(f func(*Entry) bool) {
-	if t.top != nil {
+	if t.entries > 0 {
 		t.top.each(f)
 	}
 }
 
-func (n *node) each(f func(*Entry) bool) bool {
-	if n.leaf != nil {
-		return f(&n.leaf.entry)
+func (c child) each(f func(*Entry) bool) bool {
+	if c.leaf != nil {
+		return f(&c.leaf.entry)
 	}
-	return n.left.each(f) && n.right.each(f)
+	return c.inner.left.each(f) && c.inner.right.each(f)
+}
+
+// since calls f for every entry with a version above from, in the order of their key hashes. It goes down only to these.
+func (t *tree) since(from Version, f func(*Entry)) {
+	if t.entries > 0 {
+		t.top.since(from, f)
+	}
+}
+
+func (c child) since(from Version, f func(*Entry)) {
+	switch {
+	case c.newest() <= from:
+	case c.leaf != nil:
+		f(&c.leaf.entry)
+	default:
+		c.inner.left.since(from, f)
+		c.inner.right.since(from, f)
+	}
+}
+
+// oldestTombstone is the smallest version of a tombstone; ok is false when there is none.
+func (t *tree) oldestTombstone() (v Version, ok bool) {
+	if t.tombstones == 0 {
+		return 0, false
+	}
+	return t.top.oldest(), true
+}
+
+// tombstonesTo lists those at or below version, in the order of their key hashes. It goes down only to these.
+func (t *tree) tombstonesTo(version Version) []*Entry {
+	if t.tombstones == 0 {
+		return nil
+	}
+	return t.top.tombstonesTo(version, nil)
+}
+
+func (c child) tombstonesTo(version Version, found []*Entry) []*Entry {
+	switch {
+	case c.oldest() > version:
+		return found
+	case c.leaf != nil:
+		return append(found, &c.leaf.entry)
+	}
+	return c.inner.right.tombstonesTo(version, c.inner.left.tombstonesTo(version, found))
 }

@@ -75,7 +75,7 @@ func TestTheTreeHasTheRootsOfTheVectors(t *testing.T) {
 				e, err := wire.UnmarshalEntry(element)
 				require.NoError(t, err)
 				key := wire.KeyHash(e.Key)
-				tr, _ = tr.put(e, wire.EntryHash{Key: key, Leaf: wire.LeafHash(key, &e)})
+				tr, _ = tr.put(new(ID), e, &wire.EntryHash{Key: key, Leaf: wire.LeafHash(key, &e)})
 				tr.seal() // one by one: a tree that grows has the root of one that is built at once
 				b = b[tag+n:]
 			}
