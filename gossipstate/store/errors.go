@@ -22,16 +22,21 @@ var (
 
 // CorruptError says that the file is damaged and what became of it.
 type CorruptError struct {
-	Path       string // of the store
-	Quarantine string // where Open moved the damaged file; "" when it stayed in place
-	Err        error  // what is wrong with it
+	Path       string   // of the store
+	Quarantine string   // where Open moved the damaged file; "" when it stayed in place
+	Pruned     []string // files moved aside earlier that Open removed, oldest first: the newest three stay
+	Err        error    // what is wrong with it
 }
 
 func (e *CorruptError) Error() string {
 	if e.Quarantine == "" {
 		return fmt.Sprintf("state store %s is damaged: %v", e.Path, e.Err)
 	}
-	return fmt.Sprintf("state store %s is damaged: %v; it was moved to %s", e.Path, e.Err, e.Quarantine)
+	text := fmt.Sprintf("state store %s is damaged: %v; it was moved to %s", e.Path, e.Err, e.Quarantine)
+	if len(e.Pruned) > 0 {
+		text += fmt.Sprintf(", and of those moved aside earlier %s went", strings.Join(e.Pruned, ", "))
+	}
+	return text
 }
 
 // Unwrap returns Err.

@@ -31,8 +31,9 @@ const (
 // a file that is moved aside.
 //
 // A damaged file costs no start: it is moved to <path>.corrupt-<UTC time>, never over an earlier one, and a fresh store
-// takes its place; damaged then says so beside the store. It also says so, with Quarantine "", when one of the two header
-// pages was lost: the file stays, but its last commit may be missing. damaged is nil when all is well.
+// takes its place; damaged then says so beside the store. Of the files moved aside the newest three are kept, and damaged
+// names those that were removed. It also says so, with Quarantine "", when one of the two header pages was lost: the file
+// stays, but its last commit may be missing. damaged is nil when all is well.
 //
 // Errors: ErrInUse after a wait of some seconds, *FormatError, and those of the file system; the file is then left as it is.
 func Open(path string, now time.Time) (s *Store, damaged *CorruptError, err error) {
@@ -75,7 +76,7 @@ func prepare(path string, now time.Time, o options) (*CorruptError, error) {
 		if moveErr != nil {
 			return nil, fmt.Errorf("%w; it can't be moved aside: %w", &CorruptError{Path: path, Err: err}, moveErr)
 		}
-		return &CorruptError{Path: path, Quarantine: to, Err: err}, nil
+		return &CorruptError{Path: path, Quarantine: to, Pruned: pruneQuarantines(path, to), Err: err}, nil
 	case err != nil:
 		return nil, err
 	case empty:
@@ -208,8 +209,14 @@ func (l *layout) err(path string) error {
 
 // moveAside renames path to a name that nothing has and returns it.
 func moveAside(path string, now time.Time) (string, error) {
-	base := path + ".corrupt-" + now.UTC().Format("20060102T150405Z")
-	for i := 1; i <= maxQuarantines; i++ {
+	stamp := now.UTC().Format("20060102T150405Z")
+	base, first := path+".corrupt-"+stamp, 1
+	for _, q := range quarantines(path) {
+		if q.when == stamp {
+			first = q.number + 1 // what was pruned leaves a gap that is not filled: numbers tell the order
+		}
+	}
+	for i := first; i < first+maxQuarantines; i++ {
 		to := base
 		if i > 1 {
 			to = fmt.Sprintf("%s-%d", base, i)

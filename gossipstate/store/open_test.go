@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -194,10 +195,12 @@ func TestQuarantinesDoNotOverwriteOneAnother(t *testing.T) {
 func TestAFileThatCannotBeMovedAsideStays(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	require.NoError(t, os.WriteFile(path, []byte("x"), 0o600))
-	for i := range maxQuarantines {
-		to, err := moveAside(path, start)
-		require.NoError(t, err, i)
-		require.NoError(t, os.WriteFile(path, []byte("x"), 0o600), to)
+	for i := range maxQuarantines { // directories: they are no files that were moved aside
+		name := path + ".corrupt-20260301T120000Z"
+		if i > 0 {
+			name += fmt.Sprintf("-%d", i+1)
+		}
+		require.NoError(t, os.Mkdir(name, 0o700))
 	}
 	_, damaged, err := open(path, start, testOptions)
 	require.ErrorIs(t, err, os.ErrExist)

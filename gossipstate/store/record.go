@@ -58,8 +58,8 @@ func checkBucketName(name []byte) error {
 	if bytes.Equal(name, metaBucket) {
 		return nil
 	}
-	topic, err := unseal(nil, nil, name)
-	if err != nil || !bytes.HasPrefix(topic, []byte(topicPrefix)) {
+	plain, err := unseal(nil, nil, name)
+	if err != nil || !bytes.HasPrefix(plain, []byte(topicPrefix)) && !noteBucket(plain) {
 		return damagef("bucket %q is not one of a state store", name)
 	}
 	return nil
