@@ -114,47 +114,26 @@ func (t *Table) candidates(list []*member, from wire.ID, name uint32) []*member 
 // fresh notes the new newest beat of m.
 func (t *Table) fresh(m *member, from wire.ID, b wire.Beat, now time.Time) []Transition {
 	phi, _ := t.phi(m, now)
+	before := m.proof()
 	m.verifier.advance(b)
 	m.heard, m.quiet, m.beatAt = now, now, now
-	m.unrelayed = true
-	direct := from == m.owner
-	if direct && m.status != Left && m.owner != t.self && t.sources[from].neighbour {
+	m.unrelayed, m.bringer = true, from
+	if from == m.owner && m.status != Left && m.owner != t.self && t.sources[from].neighbour {
 		if m.arrivals == nil || m.status == Dead {
 			m.arrivals = newArrivals(m.digest.BeatInterval, now)
+			t.judgeAt = time.Time{}
 		} else {
 			m.arrivals.arrived(now)
 		}
 	}
+	t.proved(m, before, now)
 	if m.status != Suspect && m.status != Dead {
 		return nil
 	}
-	m.relayedAt = time.Time{} // others may suspect it too
-	return t.revive(m, phi, direct, fmt.Sprintf("beat %d came", b.Index), now)
-}
-
-// Relay returns the beats to pass on to every neighbour now, newest first, as many as fit into budgetBytes at BeatBytes each. Each
-// beat is returned once, and each owner at most once in a background period, so that neighbours, who beat often, do not
-// crowd out far members; one that ended a suspicion goes at once. Own beats are not relayed, nor those of dead and left
-// members. A budget below BeatBytes returns none.
-func (t *Table) Relay(budgetBytes int, now time.Time) []wire.Beat {
-	var due []*member
-	for _, m := range t.order {
-		if m.unrelayed && m.owner != t.self && (m.status == Alive || m.status == Suspect) && now.Sub(m.relayedAt) >= t.period {
-			due = append(due, m)
-		}
+	if t.cfg.Alone {
+		m.relayedAt = time.Time{} // others may suspect it too
 	}
-	slices.SortStableFunc(due, func(x, y *member) int { return y.beatAt.Compare(x.beatAt) })
-	due = due[:min(len(due), max(0, budgetBytes)/BeatBytes)]
-	if len(due) == 0 {
-		return nil
-	}
-	beats := make([]wire.Beat, len(due))
-	for i, m := range due {
-		m.unrelayed, m.relayedAt = false, now
-		beats[i] = wire.Beat{Anchor: m.digest.BeatAnchor.Name(), Index: m.verifier.index, Preimage: m.verifier.preimage}
-	}
-	t.counters.BeatsRelayed += uint64(len(beats))
-	return beats
+	return t.revive(m, phi, from, fmt.Sprintf("beat %d came", b.Index), now)
 }
 
 // name makes m known under the name of its anchor. The first MaxSharing keep it: an anchor's name cannot be known before

@@ -10,8 +10,8 @@ import (
 )
 
 // crowd is a table of n members, eight of them watched, all heard of just now.
-func crowd(b *testing.B, n int) (*Table, []*actor) {
-	table := newTable(b)
+func crowd(b *testing.B, n int, change ...func(*Config)) (*Table, []*actor) {
+	table := newTable(b, change...)
 	var watched []*actor
 	for i := range n {
 		var owner wire.ID
@@ -46,6 +46,68 @@ func BenchmarkTick(b *testing.B) {
 				table.Tick(now)
 			}
 		})
+	}
+}
+
+// A Tick that looks at every member: the next silence is due, or somebody is accused.
+func BenchmarkTickLooking(b *testing.B) {
+	for _, n := range []int{100, 1000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			table, _ := crowd(b, n, together)
+			now := epoch.Add(100 * time.Millisecond)
+			b.ReportAllocs()
+			for b.Loop() {
+				table.judgeAt = time.Time{}
+				table.Tick(now)
+			}
+		})
+	}
+}
+
+// A Tick among members of whom nothing was heard for long, whom others look after: the worst time after half the network
+// was cut off.
+func BenchmarkTickStale(b *testing.B) {
+	table, _ := crowd(b, 10_000, together)
+	self := newActor('m', 1)
+	if _, err := table.Digest(self.digest, epoch, epoch); err != nil {
+		b.Fatal(err)
+	}
+	now := epoch.Add(100 * time.Millisecond)
+	for _, m := range table.order {
+		m.quiet = now.Add(-4 * table.period)
+		m.arrivals = nil
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		table.judgeAt = time.Time{}
+		table.Tick(now)
+	}
+}
+
+// A list of 64 that names the newest beats, and its withdrawal.
+func BenchmarkAccuses(b *testing.B) {
+	table, _ := crowd(b, 1000, together)
+	var list []Accusation
+	for _, m := range table.order[100 : 100+MaxAccusations] {
+		list = append(list, Accusation{Owner: m.owner, Last: m.proof(), Preimage: m.newest()})
+	}
+	by := table.order[0].owner
+	b.ReportAllocs()
+	for b.Loop() {
+		table.Accuses(by, list, epoch)
+		table.Accuses(by, nil, epoch)
+	}
+}
+
+func BenchmarkRelayTo(b *testing.B) {
+	table, watched := crowd(b, 10_000, together)
+	now := epoch
+	b.ReportAllocs()
+	for b.Loop() {
+		now = now.Add(interval)
+		for _, a := range watched {
+			table.RelayTo(a.id(), now)
+		}
 	}
 }
 

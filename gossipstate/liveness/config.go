@@ -33,15 +33,19 @@ type Config struct {
 	// Default 24 h: a machine that is repaired within a day keeps its state. Range 1 min .. 365 days.
 	ForgetAfter time.Duration
 
-	// BeatBudget is what this node spends on relaying the beats of others, in bytes per second to each neighbour.
-	// Default 256, measured: it carries every beat of 40 members each 5 s. Range 32 .. 1 MiB. Raising it shortens the
+	// BeatBudget is what this node spends on relaying the beats of others, in bytes per second, to all neighbours together.
+	// Default 256: a beat of each of 40 members in 5 s. Range 32 .. 1 MiB. Raising it shortens the
 	// background period, BackgroundMin or members x 30 B / BeatBudget, in whose units members that are not watched are judged:
 	// the whole network should use about the same value.
 	BeatBudget int
 
+	// Alone says that this network's nodes publish no accusations: each judges for itself, nobody's word is counted or asked for,
+	// and nodes may differ. Default false.
+	Alone bool
+
 	// Trusting says that other members tell the truth about their addresses: the network has authorities, or the profile
-	// is local or lan. Default false. When set, a watched member whose connection broke and whose port refuses is dead
-	// after RefusedTimeout instead of SuspicionMin.
+	// is local or lan. Default false. When set, a member whose connection broke and whose port refuses, as a whole quorum
+	// says, is dead after RefusedTimeout instead of SuspicionMin.
 	Trusting bool
 }
 
@@ -75,10 +79,31 @@ const (
 	// RefusedTimeout replaces SuspicionMin when Trusting and a redial was refused: no process holds the port. It leaves time
 	// for the newest beats under way.
 	RefusedTimeout = 200 * time.Millisecond
+	// MaxQuorum is how many accusers make a member dead, where there are so many: one may be wrong, two may be one person's.
+	MaxQuorum = 3
+	// MaxVia is how many neighbours a probe asks.
+	MaxVia = 3
+	// MaxProbes bounds the probes that wait to be asked. Others are put off.
+	MaxProbes = 64
+	// MaxNamed bounds the accusers that a Member or a Transition names.
+	MaxNamed = 8
+	// ProbeTimeout is how long a probe waits for answers: two thirds of what lies between two and three missing beats, in
+	// which neighbours answer with a frame at once (guess).
+	ProbeTimeout = 500 * time.Millisecond
+	// Probation is how long a newcomer's accusations do not count towards death, and those of who was refuted too often not
+	// at all. Who makes identities to kill a member has to keep them connected for so long, each time.
+	Probation = time.Minute
+	// RelayFanout is how many neighbours get a beat of one member from this node in a background period (guess: what
+	// reaches most of a random graph when everybody who hears passes on).
+	RelayFanout = 3
 	// BackgroundMin is the shortest background period.
 	BackgroundMin = 5 * time.Second
 	// BeatBytes is what one relayed beat costs: 24 B and its framing.
 	BeatBytes = 25
+
+	maxStrikes = 8           // early accusations within Probation for which an accuser is ignored
+	seldom     = time.Second // how often it is looked after the dead, whom enough should accuse, and after those whom others look after
+	relayEvery = 200 * time.Millisecond
 
 	plannedBeatBytes = 30 // BeatBytes and room for the framing around several
 	minSleep         = 300 * time.Millisecond

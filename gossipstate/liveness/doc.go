@@ -32,8 +32,8 @@
 //
 // # Status
 //
-//	                   silence,                 timeout without
-//	first digest     or refused                 larger proof
+//	                   accused                  enough accusers
+//	first digest     by anybody                for long enough
 //	------------> alive ----------> suspect ------------------> dead
 //	                ^                  |                          |
 //	                +------------------+--------------------------+   any larger proof of life, at once
@@ -41,19 +41,46 @@
 //
 // A table holds one generation per owner, the largest. Left comes from the signed status alone; beats do not end it.
 //
+// The verdict follows from the state. Each node publishes whom it accuses, with the newest proof of life it knew (see
+// Accusation and SuspectsKey). An accusation stands while no larger proof is known. Whoever is accused by a member is
+// suspect. Dead is who is accused by
+//
+//	max(1, min(3, n))   live accusers, n = live members other than the accused
+//
+// for a timeout: SuspicionMin and one beat interval, or three intervals if that is longer; half as long again with one
+// accuser and a fifth with two (suspicionTimeout), and longer while this node is ill (Ill). Without the interval when enough of them
+// were refused by the port of the accused, and then RefusedTimeout if members are trusted. Live accusers are alive in this table,
+// known to it for Probation or since its own first Probation, and not ignored. A member that has been suspect for its
+// own timeout and lacks but accusers is not among the n. So tables that hold the same state and newest beats show the same
+// statuses within one timeout, and Probation more while an accuser is new to one of them or ignored by it. Death stays until a
+// larger proof of life.
+//
+// Who makes identities can make suspects. To kill a member it needs a quorum of them that everybody has known for
+// Probation, and the member must not be heard for the timeout: while one honest path to it is open it refutes each
+// accusation with its next beat. After eight accusations within Probation that the very next beats refuted, an accuser is ignored
+// for Probation.
+//
+// # Accusing
+//
+// A node accuses a neighbour whose beats stop (phi), or whose connection broke and cannot be made again; and a far member
+// for which it is chosen (see chosen) when others accuse it or nothing has been heard of it for three background periods.
+// Before that it asks other neighbours and dials: see Probe. It accuses nobody whom enough others accuse already.
+//
 // Silence is judged by one measure, phi, in two clockworks. A neighbour that beat to this node directly is watched: its
 // interval is the mean of its last arrivals, never less than it signed. Every other member is far: its interval is the
-// background period, in which relayed beats reach everybody once. Phi is 0 during the first interval and, for regular arrivals,
+// background period, in which relayed beats reach most once. Phi is 0 during the first interval and, for regular arrivals,
 // grows by 4 per further one; so the default threshold, 8, is three intervals. Jitter stretches that, up to ten signed
 // intervals. (Over the raw interval, phi = silence / (interval * ln 10), 8 would be 18 intervals: too slow for beats that
 // come as regularly as these.) Less than three intervals never count.
-//
-// The suspicion then lasts SuspicionMin and one interval, or three intervals if that is longer, for a watched member, and one
-// more background period for a far one. A watched member whose connection broke is suspect at once when the redial fails.
-// When it was refused, the suspicion lasts SuspicionMin, at least three intervals, and RefusedTimeout if members are trusted.
 //
 // A digest is passed on by others, so the first one of an owner does not prove that the owner is alive now, whether it
 // came from a peer or from disk. The owner is listed as alive and its silence begins: it proves itself or, being far,
 // ages to suspect and dead. Until the first beat of a chain is checked, a far member gets half a second more per member of
 // the table, which is what checking everyone's first beat takes within HashRate of a single neighbour.
+//
+// With Config.Alone nothing of this is published or counted: a node's own doubt is its suspicion, and its age is death.
+// Then the suspicion lasts SuspicionMin and one interval, or three intervals if that is longer, for a watched member, and
+// one more background period for a far one. A watched member whose connection broke is suspect at once when the redial
+// fails. When it was refused, the suspicion lasts SuspicionMin, at least three intervals, and RefusedTimeout if members
+// are trusted.
 package liveness

@@ -61,9 +61,11 @@ func (a *actor) beat() wire.Beat {
 	return a.chain.Beat(a.next - 1)
 }
 
-// newTable is the table of the node "m" at epoch.
+// newTable is the table of the node "m" at epoch, which judges alone unless changed: so it shows what one node makes of
+// beats and losses by itself.
 func newTable(t require.TestingT, change ...func(*Config)) *Table {
 	cfg := DefaultConfig()
+	cfg.Alone = true
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -73,6 +75,8 @@ func newTable(t require.TestingT, change ...func(*Config)) *Table {
 }
 
 func trusting(c *Config) { c.Trusting = true }
+
+func together(c *Config) { c.Alone = false }
 
 // world drives one table through time.
 type world struct {

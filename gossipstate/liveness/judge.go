@@ -7,91 +7,69 @@ import (
 	"github.com/p2pnode/p2pnode/gossipstate/wire"
 )
 
-// Loss says how the beats between a neighbour and this node ended, or what became of the redial.
-type Loss uint8
-
-const (
-	// ConnectionLost: it broke, a redial is under way. The neighbour is still expected to beat.
-	ConnectionLost Loss = iota + 1
-	// RedialRefused: its host answers and nothing listens on its port. The process is gone.
-	RedialRefused
-	// RedialUnanswered: no answer to the redial: host or path is gone.
-	RedialUnanswered
-	// Released: one side closed the connection on purpose. The member is far from now on.
-	Released
-)
-
-// NeighbourUp says that beats can now run between owner and this node. Owner need not be a member yet. It is watched from
-// its first own beat on.
-func (t *Table) NeighbourUp(owner wire.ID, now time.Time) {
-	now = t.observe(now)
-	s, known := t.sources[owner]
-	if !known && !t.roomForSource(now) {
-		t.counters.SourcesFull++
-		return
-	}
-	s.neighbour = true
-	t.sources[owner] = s
-	if m := t.members[owner]; m != nil && m.status == Suspect && m.cause == refused {
-		m.cause, m.deadline = silent, now.Add(t.timeout(m, silent))
-	}
-}
-
-// NeighbourDown says that no beats can run between owner and this node any more, and why; after ConnectionLost it is called
-// again with the result of the redial unless that succeeded. Only a watched member, one that this node has seen alive, is
-// suspected for it.
-func (t *Table) NeighbourDown(owner wire.ID, why Loss, now time.Time) []Transition {
-	now = t.observe(now)
-	s, known := t.sources[owner]
-	m := t.members[owner]
-	redial := why == RedialRefused || why == RedialUnanswered
-	if redial && (s.neighbour || m == nil || m.arrivals == nil || m.status == Dead || m.status == Left) {
-		t.counters.RedialsIgnored++
-		return nil
-	}
-	if known {
-		s.neighbour = false
-		t.sources[owner] = s
-	}
-	switch {
-	case m == nil:
-		return nil
-	case why == Released:
-		m.arrivals = nil
-		return nil
-	case why == RedialRefused:
-		return t.suspect(m, refused, now)
-	case why == RedialUnanswered:
-		return t.suspect(m, unanswered, now)
-	default:
-		return nil
-	}
-}
-
-// Tick judges every member by its silence. The transitions are in order of owner.
+// Tick judges every member by its silence and by what is held against it. The transitions are in order of owner. What else
+// may have come up by it: see Suspects, Probes and MustSign.
 func (t *Table) Tick(now time.Time) []Transition {
 	now = t.observe(now)
+	t.health.tick(now)
+	if now.Before(t.judgeAt) {
+		return nil
+	}
+	t.judgeAt = now.Add(MissedBeats * wire.MaxBeatInterval)
 	var all []Transition
 	for _, m := range t.order {
-		if m.owner == t.self {
-			continue
-		}
-		switch m.status {
-		case Alive:
-			if phi, silence := t.phi(m, now); phi >= t.cfg.PhiSuspect && silence > MissedBeats*t.interval(m) {
-				all = append(all, t.suspect(m, t.silentOrFar(m), now)...)
+		switch {
+		case m.owner == t.self || m.status == Left:
+		case t.cfg.Alone:
+			all = append(all, t.tickAlone(m, now)...)
+		case m.status == Dead && now.Sub(m.looked) < seldom:
+			t.judgeBy(m.looked.Add(seldom))
+		default:
+			if at := t.calmUntil(m); now.Before(at) {
+				t.judgeBy(at)
+				continue
 			}
-		case Suspect:
-			if !now.Before(m.deadline) {
-				all = append(all, t.die(m, now)...)
+			m.looked = now
+			if m.docket != nil || m.status == Suspect {
+				t.learn(m, now)
+				all = append(all, t.judge(m, now)...)
+			}
+			all = append(all, t.consider(m, now)...)
+			if m.status == Dead || m.status == Alive && m.arrivals == nil && m.docket == nil && m.probe == nil {
+				t.judgeBy(now.Add(seldom)) // it is silent, and others look after it
+			} else {
+				t.judgeBy(now)
 			}
 		}
 	}
 	return all
 }
 
+// judgeBy has Tick look at the members at that time or before. What only puts a verdict off, as a beat does, need not be told.
+func (t *Table) judgeBy(at time.Time) {
+	if at.Before(t.judgeAt) {
+		t.judgeAt = at
+	}
+}
+
+// calmUntil is before when nothing can change about m unless something is told.
+func (t *Table) calmUntil(m *member) time.Time {
+	if m.status != Alive || m.docket != nil || m.probe != nil || m.grounds != none {
+		return time.Time{}
+	}
+	intervals := time.Duration(MissedBeats)
+	if m.arrivals != nil {
+		intervals-- // time to ask: see almost
+	}
+	at := m.quiet.Add(intervals * t.interval(m))
+	if at.Before(m.hold) {
+		return m.hold
+	}
+	return at
+}
+
 // observe notes that an input came at now and returns the time to use for it. A pause before it that this node must have
-// slept through is taken out of everyone's silence.
+// slept through is taken out of everyone's silence and out of all that has a deadline.
 func (t *Table) observe(now time.Time) time.Time {
 	gap := now.Sub(t.last)
 	if gap <= 0 {
@@ -102,9 +80,15 @@ func (t *Table) observe(now time.Time) time.Time {
 		return now
 	}
 	t.counters.Slept++
+	t.health.worse(now)
 	for _, m := range t.order {
 		m.quiet = m.quiet.Add(gap)
 		m.deadline = m.deadline.Add(gap)
+		m.suspected = m.suspected.Add(gap)
+		m.hold = m.hold.Add(gap)
+		if m.probe != nil {
+			m.probe.until = m.probe.until.Add(gap)
+		}
 		if m.arrivals != nil {
 			m.arrivals.broken = true
 		}
@@ -114,6 +98,7 @@ func (t *Table) observe(now time.Time) time.Time {
 
 // recount notes that a member went from one status to another; 0 is none.
 func (t *Table) recount(from, to Status) {
+	t.judgeAt = time.Time{}
 	t.counts[from]--
 	t.counts[to]++
 	t.counts[0] = 0
@@ -144,52 +129,7 @@ func (t *Table) phi(m *member, now time.Time) (float64, time.Duration) {
 	return phi(silence, mean, minSpread(mean)), max(0, silence)
 }
 
-func (t *Table) silentOrFar(m *member) cause {
-	if m.arrivals != nil {
-		return silent
-	}
-	return far
-}
-
-// timeout is how long a suspicion with that cause lasts.
-func (t *Table) timeout(m *member, c cause) time.Duration {
-	own := MissedBeats * m.digest.BeatInterval
-	switch {
-	case c == far:
-		return max(t.cfg.SuspicionMin, t.interval(m))
-	case c == refused && t.cfg.Trusting:
-		return RefusedTimeout
-	case c == refused:
-		return max(t.cfg.SuspicionMin, own)
-	default: // the silence began up to one interval before whatever stopped m
-		return max(t.cfg.SuspicionMin+m.digest.BeatInterval, own)
-	}
-}
-
-// suspect makes m suspect, or sharpens the suspicion when the new cause leaves less time.
-func (t *Table) suspect(m *member, c cause, now time.Time) []Transition {
-	deadline := now.Add(t.timeout(m, c))
-	if m.status == Suspect {
-		if deadline.Before(m.deadline) {
-			m.cause, m.deadline = c, deadline
-		}
-		return nil
-	}
-	m.cause, m.deadline = c, deadline
-	phi, _ := t.phi(m, now)
-	return t.become(m, Suspect, phi, t.evidence(m, now), now)
-}
-
-func (t *Table) die(m *member, now time.Time) []Transition {
-	phi, _ := t.phi(m, now)
-	reason := t.evidence(m, now)
-	if m.cause == refused || m.cause == unanswered {
-		reason = fmt.Sprintf("%s, no beat for %s", reason, seconds(now.Sub(m.quiet)))
-	}
-	return t.become(m, Dead, phi, reason, now)
-}
-
-// evidence says for people why m is suspect.
+// evidence says for people what this node itself has against m.
 func (t *Table) evidence(m *member, now time.Time) string {
 	silence := seconds(now.Sub(m.quiet))
 	switch m.cause {
@@ -204,21 +144,31 @@ func (t *Table) evidence(m *member, now time.Time) string {
 	}
 }
 
-// revive ends a suspicion or a death. One that is heard of in another way than by its own direct beat is no longer watched:
-// its beats do not reach this node directly, and their absence would only accuse it again.
-func (t *Table) revive(m *member, phi float64, direct bool, reason string, now time.Time) []Transition {
+// revive ends a suspicion or a death, by what came from the peer from. One that is heard of in another way than by its own
+// direct beat is no longer watched: its beats do not reach this node directly, and their absence would only accuse it again.
+func (t *Table) revive(m *member, phi float64, from wire.ID, reason string, now time.Time) []Transition {
 	t.counters.Refuted++
 	if m.status == Dead {
 		t.counters.Resurrected++
 	}
-	if !direct {
+	if from != m.owner {
 		m.arrivals = nil
 	}
-	return t.become(m, Alive, phi, reason, now)
+	m.refuter, m.refuted = from, now
+	return t.become(m, Alive, why{phi: phi, reason: reason, refuter: from}, now)
+}
+
+// why is what a transition says beside the statuses: see there.
+type why struct {
+	phi      float64
+	reason   string
+	timeout  time.Duration
+	accusers []wire.ID
+	refuter  wire.ID
 }
 
 // become changes the status of m. It is the only place that does.
-func (t *Table) become(m *member, to Status, phi float64, reason string, now time.Time) []Transition {
+func (t *Table) become(m *member, to Status, w why, now time.Time) []Transition {
 	from := m.status
 	if from == to {
 		return nil
@@ -230,11 +180,21 @@ func (t *Table) become(m *member, to Status, phi float64, reason string, now tim
 		t.counters.Died++
 	case Left:
 		t.counters.Departed++
-		m.arrivals = nil
+		m.arrivals, m.probe = nil, nil
+		t.withdraw(m)
+		if m.owner == t.self {
+			t.withdrawAll()
+		}
 	}
 	t.recount(from, to)
+	t.list(m)
 	m.status, m.since = to, now
-	return []Transition{{Owner: m.owner, From: from, To: to, Phi: phi, Reason: reason, At: now}}
+	tr := Transition{
+		Owner: m.owner, From: from, To: to, Phi: w.phi, Accusers: w.accusers, Timeout: w.timeout, Refuter: w.refuter,
+		Reason: w.reason, At: now,
+	}
+	m.tell(tr)
+	return []Transition{tr}
 }
 
 // seconds renders a duration for people.

@@ -12,6 +12,7 @@ const hashTime = (time.Second + HashRate - 1) / HashRate
 // source is a peer that beats come from, as a neighbour of its own accord or as a relay.
 type source struct {
 	neighbour bool      // beats run between it and this node
+	hurried   uint64    // the last urgent beat that it got
 	full      time.Time // when its hash budget is whole again; the past: it is
 }
 

@@ -22,6 +22,11 @@ var (
 // latest one) and Tick to be called at least every 250 ms; every 100 ms is right. When more than BeatInterval, within
 // 300 .. 700 ms, passes between two inputs, this process itself was stopped, and nobody could be heard: the silence of
 // all members and all deadlines move on by the pause, so that a node that wakes up accuses nobody for it.
+//
+// What its owner does with it, beside giving it what comes in:
+//
+//	every 100 ms   Tick; then Suspects: write a changed list; Probes: ask; MustSign: sign a digest
+//	each own beat  RelayTo every neighbour; sooner for whom Urgent says so
 type Table struct {
 	cfg      Config
 	self     wire.ID
@@ -31,8 +36,25 @@ type Table struct {
 	sources  map[wire.ID]source
 	counts   [statuses]int // members by status
 	period   time.Duration // the background period for these counts
+	judgeAt  time.Time     // nothing changes by itself before it
 	counters Counters
 	last     time.Time // of the newest input
+	begun    time.Time // when the table was made
+	health   health
+
+	dockets   map[wire.ID]*docket // accusations by accused, members or not
+	mine      []wire.ID           // whom this node accuses, longest first
+	unlisted  int                 // live members whom it would accuse besides
+	published []Accusation        // what of that is in this node's state
+	probes    []Probe             // that Probes has not returned yet
+	signed    time.Time           // until when MustSign is not true again
+
+	urgents   []urgent // at most wire.MaxFrameBeats
+	urgentSeq uint64
+	credit    float64 // bytes that may be relayed
+	earned    time.Time
+	dueAt     time.Time
+	dueList   []*member
 }
 
 // Counters count what happened since New. Each input counts once: a digest in one of the Digests fields, a beat in one of
@@ -62,6 +84,17 @@ type Counters struct {
 	Restarted      uint64 // members that came with a larger generation
 	Forgotten      uint64
 	RedialsIgnored uint64 // failed redials of a neighbour that had come back, or of one that was not watched
+
+	Accusations      uint64 // taken into the table, of all accusers
+	AccusationsEarly uint64 // refuted by one of the next beats: the accused had not been silent
+	AccusationsFalse uint64 // whose preimage was none
+	AccusationsFull  uint64 // own ones not made because the list was full; one may count with every Tick
+	AccusersIgnored  uint64 // times that an accuser was ignored for Probation, because too many of its accusations came early
+	AccusersUnknown  uint64 // lists of who is no member
+	Probes           uint64
+	ProbesFull       uint64 // put off because MaxProbes wait to be asked
+	SignedToRefute   uint64 // times that MustSign was true
+	UrgentDropped    uint64 // refutations that not all neighbours got at once, because there were too many
 }
 
 // New returns the empty table of the node self. The error is that of Config.Validate.
@@ -75,8 +108,11 @@ func New(cfg Config, self wire.ID, now time.Time) (*Table, error) {
 		members: map[wire.ID]*member{},
 		names:   map[uint32]*member{},
 		sources: map[wire.ID]source{},
+		dockets: map[wire.ID]*docket{},
 		period:  cfg.backgroundPeriod(0),
 		last:    now,
+		begun:   now,
+		earned:  now,
 	}, nil
 }
 
@@ -101,7 +137,7 @@ func (t *Table) Digest(d wire.Digest, heard, now time.Time) ([]Transition, error
 		t.counters.DigestsFull++
 		return nil, ErrFull
 	case m == nil:
-		m = t.add(d.Owner)
+		m = t.add(d.Owner, now)
 	case d.Compare(&m.digest) <= 0:
 		t.counters.DigestsStale++
 		return nil, nil
@@ -113,8 +149,10 @@ func (t *Table) Digest(d wire.Digest, heard, now time.Time) ([]Transition, error
 		t.counters.Restarted++
 		m.arrivals = nil // of the process that was
 	}
+	before := m.proof()
 	t.adopt(m, d)
 	m.quiet = now
+	t.proved(m, before, now)
 	if heard.After(now) {
 		heard = now
 	}
@@ -123,17 +161,17 @@ func (t *Table) Digest(d wire.Digest, heard, now time.Time) ([]Transition, error
 	}
 	switch {
 	case d.Status == wire.Leaving:
-		return t.become(m, Left, phi, "said it leaves", now), nil
+		return t.become(m, Left, why{phi: phi, reason: "said it leaves"}, now), nil
 	case m.status == 0:
-		return t.become(m, Alive, 0, "first seen", now), nil
+		return t.become(m, Alive, why{reason: "first seen"}, now), nil
 	case m.status == Alive:
 		return nil, nil
 	case restarted:
-		return t.become(m, Alive, phi, "restarted", now), nil
+		return t.become(m, Alive, why{phi: phi, reason: "restarted"}, now), nil
 	case m.status == Left:
-		return t.become(m, Alive, phi, "says it runs again", now), nil
+		return t.become(m, Alive, why{phi: phi, reason: "says it runs again"}, now), nil
 	default:
-		return t.revive(m, phi, false, fmt.Sprintf("version %d came", d.Version), now), nil
+		return t.revive(m, phi, wire.ID{}, fmt.Sprintf("version %d came", d.Version), now), nil
 	}
 }
 
@@ -148,8 +186,8 @@ func checkClockwork(d *wire.Digest) error {
 	return nil
 }
 
-func (t *Table) add(owner wire.ID) *member {
-	m := &member{owner: owner}
+func (t *Table) add(owner wire.ID, now time.Time) *member {
+	m := &member{owner: owner, known: now, docket: t.dockets[owner]}
 	i, _ := t.find(owner)
 	t.order = slices.Insert(t.order, i, m)
 	t.members[owner] = m
@@ -170,9 +208,10 @@ func (t *Table) adopt(m *member, d wire.Digest) {
 		t.unname(m)
 	}
 	m.digest = d
+	t.judgeAt = time.Time{} // its interval may be shorter now
 	if !sameChain {
-		m.verifier = newVerifier(&d)
-		m.unrelayed = false
+		m.verifier, m.seed = newVerifier(&d), 0
+		m.unrelayed, m.targets = false, nil
 		t.name(m)
 	}
 }
@@ -186,7 +225,11 @@ func (t *Table) Forget(owner wire.ID) bool {
 	}
 	m := t.order[i]
 	t.unname(m)
+	t.withdraw(m)
+	t.list(m)
+	t.forgetAccuser(m)
 	t.recount(m.status, 0)
+	m.status = 0
 	t.order = slices.Delete(t.order, i, i+1)
 	delete(t.members, owner)
 	t.counters.Forgotten++
@@ -226,6 +269,9 @@ func (t *Table) Members(now time.Time) []Member {
 			BeatIndex:  m.verifier.index,
 			Neighbour:  t.sources[m.owner].neighbour,
 			Since:      m.since,
+			Accusers:   t.accusers(m, now),
+			Refuter:    m.refuter,
+			Refuted:    m.refuted,
 		}
 	}
 	return all

@@ -18,14 +18,21 @@ import (
 // below it are all that came out, so a file reads as a story. Empty lines and comments (#) are for the reader.
 // The expected output is written by hand: nothing here rewrites a file.
 //
-//	trusting                         Config.Trusting, before everything else
+//	alone [trusting]                 Config.Alone and Config.Trusting, before everything else; or
+//	together [trusting]              this node, m, is a member and counts what others say
 //	digest a g1 v2 [leaving]         the digest of a; a larger generation or "anchor" brings a new chain
 //	up a | down a lost|refused|unanswered|released
 //	beat a 5 [by r]                  beat 5 of a, from a itself or relayed by r
 //	run 2.1s [a b ...]               time passes with a Tick each 100 ms; a, b ... beat each 700 ms
 //	sleep 10s                        this node is stopped
-//	relay 50                         what is relayed within 50 bytes
-//	members | forgettable | forget a
+//	relay 50 | relay to b            what is relayed within 50 bytes, or to b
+//	urgent b                         whether b should get something at once
+//	members | forgettable | forget a | story a
+//	accuses b a@5 c@3! ...           the list of b: a silent since beat 5, c since beat 3 and refused; empty without any
+//	answer a by b reached|unreachable|refused   to a probe; by m: of its own dial
+//
+// Beside transitions "ask b c about a, dial it" is a probe, "accuse a@5" the list that this node publishes, "sign" that it has to
+// sign a digest.
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	require.NoError(t, err)
@@ -58,8 +65,13 @@ func play(t *testing.T, text string) string {
 		words := strings.Fields(line)
 		switch {
 		case len(words) == 0:
-		case words[0] == "trusting":
-			p.world = newWorld(t, trusting)
+		case words[0] == "alone" || words[0] == "together":
+			p.world = newWorld(t, func(c *Config) { c.Alone, c.Trusting = words[0] == "alone", len(words) > 1 })
+			if words[0] == "together" {
+				p.actors['m'] = newActor('m', 1)
+				p.digest(p.actors['m'])
+				p.seen = nil
+			}
 		default:
 			p.input(words)
 			p.tell()
@@ -77,9 +89,70 @@ func (p *player) tell() {
 		if from == "" {
 			from = "-"
 		}
-		p.printf("%.1fs %c %s -> %s, phi %.1f: %s", s.At.Sub(epoch).Seconds(), s.Owner[0], from, s.To, s.Phi, s.Reason)
+		p.printf("%.1fs %c %s -> %s, phi %.1f: %s%s", s.At.Sub(epoch).Seconds(), s.Owner[0], from, s.To, s.Phi, s.Reason, p.detail(s))
 	}
 	p.seen = nil
+	if p.table.cfg.Alone {
+		return
+	}
+	for _, probe := range p.table.Probes() {
+		dial := ""
+		if probe.Dial {
+			dial = ", dial it"
+		}
+		p.printf("ask%s about %c%s", names(probe.Via), probe.Owner[0], dial)
+	}
+	if p.table.MustSign(p.now) {
+		p.printf("sign")
+	}
+	if list, changed := p.table.Suspects(); changed {
+		out := "accuse"
+		for _, a := range list {
+			out += fmt.Sprintf(" %c@%d", a.Owner[0], a.Last.Index)
+			if a.Refused {
+				out += "!"
+			}
+		}
+		p.printf("%s", out)
+		p.table.Accuses(id('m'), list, p.now)
+	}
+}
+
+// detail is what a transition tells beside its reason, when nodes judge together.
+func (p *player) detail(s Transition) (out string) {
+	if p.table.cfg.Alone {
+		return ""
+	}
+	if len(s.Accusers) > 0 {
+		out += fmt.Sprintf("; by%s within %s", names(s.Accusers), seconds(s.Timeout))
+	}
+	if s.Refuter != (wire.ID{}) {
+		out += "; from " + string(s.Refuter[:1])
+	}
+	return out
+}
+
+func names(ids []wire.ID) (out string) {
+	for _, id := range ids {
+		out += " " + string(id[:1])
+	}
+	return out
+}
+
+// accuses gives the table the list of by, as "a@5!" and so on.
+func (p *player) accuses(by wire.ID, words []string) {
+	list := []Accusation{}
+	for _, word := range words {
+		word, refused := strings.CutSuffix(word, "!")
+		name, index, _ := strings.Cut(word, "@")
+		a := p.actors[name[0]]
+		acc := Accusation{Owner: a.id(), Last: Proof{a.digest.Generation, a.digest.Version, uint32(p.number(index))}, Refused: refused}
+		if acc.Last.Index > 0 {
+			acc.Preimage = a.chain.Beat(acc.Last.Index).Preimage
+		}
+		list = append(list, acc)
+	}
+	p.seen = append(p.seen, p.table.Accuses(by, list, p.now)...)
 }
 
 func (p *player) input(words []string) {
@@ -114,7 +187,15 @@ func (p *player) input(words []string) {
 		p.run(p.duration(words[1]), beating...)
 	case "sleep":
 		p.now = p.now.Add(p.duration(words[1]))
+	case "urgent":
+		p.printf("%v", p.table.Urgent(owner))
 	case "relay":
+		if arg(1) == "to" {
+			for _, b := range p.table.RelayTo(id(words[2][0]), p.now) {
+				p.printf("beat %d of %s", b.Index, p.nameOf(b))
+			}
+			return
+		}
 		for _, b := range p.table.Relay(p.number(words[1]), p.now) {
 			p.printf("beat %d of %s", b.Index, p.nameOf(b))
 		}
@@ -123,6 +204,15 @@ func (p *player) input(words []string) {
 			p.printf("%c %-7s phi %.1f  gen %d  version %d  beat %d  heard %s  since %s", m.Owner[0], m.Status, m.Phi, m.Generation,
 				m.Version, m.BeatIndex, seconds(m.Heard.Sub(epoch)), seconds(m.Since.Sub(epoch)))
 		}
+	case "story":
+		for _, s := range p.table.Story(owner) {
+			p.printf("%s %s -> %s: %s%s", seconds(s.At.Sub(epoch)), s.From, s.To, s.Reason, p.detail(s))
+		}
+	case "accuses":
+		p.accuses(owner, words[2:])
+	case "answer":
+		p.seen = append(p.seen, p.table.Probed(owner, id(words[3][0]), map[string]Answer{"reached": Reached, "unreachable": Unreachable,
+			"refused": PortRefused}[words[4]], p.now)...)
 	case "forgettable":
 		for _, owner := range p.table.ForgetCandidates(p.now) {
 			p.printf("%c", owner[0])
@@ -152,6 +242,7 @@ func (p *player) inputDigest(name byte, words []string) {
 		sent.digest.Status = wire.Leaving
 	}
 	sent.digest.Generation, sent.digest.Version = generation, version
+	a.digest.Version = version
 	p.digest(&sent)
 }
 
