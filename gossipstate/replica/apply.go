@@ -16,6 +16,15 @@ type arrival struct {
 	path  string        // label of CountApplied: rumor, sync, beat
 	age   time.Duration // since the owner's last proof of life, as the sender knows it
 	heard bool          // the owner itself said it just now
+	beat  *wire.Beat    // that came with it: the newest that the sender knows of the owner; unchecked, nil: none
+}
+
+// cause is what watchers are told.
+func (a arrival) cause() Cause {
+	if a.from == "" {
+		return CauseWrite
+	}
+	return Cause(a.path)
 }
 
 // sender is the owner that a.from is. Peers without an owner's identity get no further than the handshake of a stream.
@@ -27,10 +36,19 @@ func (a arrival) sender() gossipstate.ID {
 // receive takes in a verified update of a peer: the one way by which state of others gets into the table. newer is true when
 // the update is not applied and its digest is newer than any seen of its owner.
 func (t *table) receive(tt *topicTable, v *wire.Verified, a arrival, now time.Time) (outcome gossipstate.Outcome, newer bool, err error) {
-	owner := v.Update().Digest.Owner
-	if owner == t.r.self && t.me.published {
-		outcome, err = t.receiveOwn(tt, v, a, now)
-		return outcome, false, err
+	digest := &v.Update().Digest
+	owner := digest.Owner
+	if owner == t.r.self {
+		if t.me.published {
+			outcome, err = t.receiveOwn(tt, v, a, now)
+			return outcome, false, err
+		}
+		if tt.name == wire.Members {
+			t.noteOwnLife(digest, a.beat)
+		}
+	} else if why := t.refusal(tt, digest, a, now); why != "" {
+		t.r.counters.one(CountDropped, why)
+		return gossipstate.Stale, false, nil
 	}
 	if tt.name != wire.Members && owner != t.r.self {
 		if _, _, known := t.members().state.Digest(owner); !known {
@@ -39,9 +57,8 @@ func (t *table) receive(tt *topicTable, v *wire.Verified, a arrival, now time.Ti
 			return gossipstate.Gap, false, nil
 		}
 	}
-	if _, _, held := tt.state.Digest(owner); !held && a.age > t.r.cfg.Liveness.ForgetAfter {
-		t.r.counters.one(CountDropped, "forgotten") // a replica that was away for long would teach it to all again
-		return gossipstate.Stale, false, nil
+	if tt.name == wire.Members {
+		t.wake(owner, a.age, now)
 	}
 	return t.apply(tt, v, a, now)
 }
@@ -51,7 +68,12 @@ func (t *table) apply(tt *topicTable, v *wire.Verified, a arrival, now time.Time
 	u := v.Update()
 	owner := u.Digest.Owner
 	result, err := tt.state.Apply(v, a.sender(), now)
+	t.noteEquivocation(tt, owner, result.Equivocation)
 	switch {
+	case errors.Is(err, gossipstate.ErrMixedParts):
+		t.r.counters.one(CountDropped, "mixed_parts") // whose fault it was is not known: it is fetched again, from one peer
+		t.requestPull(tt, owner, a.from, now)
+		return 0, false, err
 	case errors.Is(err, gossipstate.ErrRootMismatch):
 		t.r.counters.one(CountDropped, "root_mismatch")
 		t.requestSnapshot(tt, owner, a.from, now)
@@ -85,9 +107,6 @@ func (tt *topicTable) noteGap(d *gossipstate.Digest) bool {
 // applied follows up a change of an owner's copy, by a peer or by this node itself.
 func (t *table) applied(tt *topicTable, owner gossipstate.ID, result *gossipstate.Result, a arrival, now time.Time) {
 	digest, _, _ := tt.state.Digest(owner)
-	if result.Old.Generation != 0 {
-		t.unlist(tt, itemOf(&result.Old))
-	}
 	t.list(tt, itemOf(&digest))
 	if seen, ok := tt.newest[owner]; ok && seen.Compare(&digest) <= 0 {
 		delete(tt.newest, owner)
@@ -99,9 +118,10 @@ func (t *table) applied(tt *topicTable, owner gossipstate.ID, result *gossipstat
 		d.change(result)
 	}
 	if tt.name == wire.Members {
+		t.liftQuarantine(owner)
 		t.membersChanged(&digest, a, now)
 	}
-	t.notify(tt, result.Events, remote)
+	t.notify(tt, result.Events, a.cause())
 	if remote {
 		t.withdrawBeaten(tt, result, now)
 	}
@@ -150,23 +170,6 @@ func (t *table) withdrawals(tt *topicTable, keys []string) []gossipstate.Mutatio
 
 func itemOf(d *gossipstate.Digest) wire.Item {
 	return wire.Item{Owner: d.Owner, Generation: d.Generation, Version: d.Version, Root: d.Root}
-}
-
-// list and unlist keep the fingerprints of all links up to date.
-func (t *table) list(tt *topicTable, item wire.Item) {
-	for _, l := range t.links {
-		if set := l.sets[tt.name]; set != nil {
-			set.Add(item)
-		}
-	}
-}
-
-func (t *table) unlist(tt *topicTable, item wire.Item) {
-	for _, l := range t.links {
-		if set := l.sets[tt.name]; set != nil {
-			set.Remove(item)
-		}
-	}
 }
 
 // countFault counts what a peer sent against the rules, by reason. False when err is something else.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,7 +12,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/p2pnode/p2pnode/gossipstate/liveness"
-	"github.com/p2pnode/p2pnode/gossipstate/reconcile"
 	"github.com/p2pnode/p2pnode/gossipstate/wire"
 )
 
@@ -49,7 +49,7 @@ func (b *beatLink) late(now time.Time) bool { return now.Sub(b.heard) >= b.inter
 
 // openBeats opens beat streams while there are too few.
 func (t *table) openBeats(now time.Time) {
-	if !t.me.published || t.me.status == wire.Leaving {
+	if !t.beats() {
 		return
 	}
 	running := t.beatsOpening
@@ -59,7 +59,7 @@ func (t *table) openBeats(now time.Time) {
 		}
 	}
 	for ; running < neighboursWanted; running++ {
-		l := t.randomLink(func(l *link) bool { return l.beats == nil && !now.Before(l.beatsAt) })
+		l := t.randomLink(func(l *link) bool { return l.takesBeats && l.beats == nil && !now.Before(l.beatsAt) })
 		if l == nil {
 			return
 		}
@@ -68,6 +68,11 @@ func (t *table) openBeats(now time.Time) {
 		p := l.peer
 		t.tasks.spawn(func(ctx context.Context) { t.r.openBeats(ctx, p) })
 	}
+}
+
+// beats says whether this node beats: it has published, does not leave, and its identity is its own.
+func (t *table) beats() bool {
+	return t.me.published && t.me.status != wire.Leaving && !t.me.conflict
 }
 
 func (r *Replica) openBeats(ctx context.Context, p peer.ID) {
@@ -116,7 +121,7 @@ func (t *table) admitBeats(stream network.Stream, opened bool) bool {
 	} else if !opened && t.neighbours() >= neighboursMax {
 		return false
 	}
-	if !t.me.published || t.me.status == wire.Leaving {
+	if !t.beats() {
 		return false
 	}
 	l.beats = &beatLink{stream: stream, opened: opened, ourTopics: t.r.topics, heard: time.Now(), interval: t.me.interval}
@@ -193,7 +198,7 @@ func (r *Replica) sendBeats(ctx context.Context, f *framer) error {
 // is not the link's any more.
 func (t *table) beatFrame(stream network.Stream, hello bool, now time.Time) (*wire.BeatFrame, time.Duration) {
 	l := t.links[stream.Conn().RemotePeer()]
-	if l == nil || l.beats == nil || l.beats.stream != stream {
+	if l == nil || l.beats == nil || l.beats.stream != stream || t.me.conflict {
 		return nil, 0
 	}
 	t.renewBeats(now)
@@ -213,11 +218,11 @@ func (t *table) beatFrame(stream network.Stream, hello bool, now time.Time) (*wi
 	}
 	f.Beats = append(f.Beats, t.relayed(k, now)...)
 	for _, topic := range b.ourTopics {
-		if set := l.sets[topic]; set != nil {
-			f.Fingerprints = append(f.Fingerprints, set.Fingerprint())
-		} else {
-			f.Fingerprints = append(f.Fingerprints, 0)
+		var fingerprint uint64 // 0 until their hello: it says nothing
+		if slices.Contains(b.theirTopics, topic) {
+			fingerprint = t.sketch(l, t.topics[topic]).Fingerprint()
 		}
+		f.Fingerprints = append(f.Fingerprints, fingerprint)
 	}
 	due := t.me.t0.Add(time.Duration(k+1) * t.me.interval)
 	return f, max(time.Millisecond, due.Sub(now))
@@ -313,7 +318,7 @@ func (t *table) takeBeatFrame(stream network.Stream, f *wire.BeatFrame, announce
 		}
 		l.beats.interval = announced.Update().Digest.BeatInterval
 		// A root mismatch means that entries changed with the digest: they are pulled.
-		_, _, _ = t.receive(t.members(), announced, arrival{from: p, path: "beat", heard: true}, now)
+		_, _, _ = t.receive(t.members(), announced, arrival{from: p, path: "beat", heard: true, beat: beatUnder(announced, f.Beats)}, now)
 	}
 	for _, name := range f.Unknown {
 		if name == t.me.chain.Anchor().Name() {
@@ -324,19 +329,23 @@ func (t *table) takeBeatFrame(stream network.Stream, f *wire.BeatFrame, announce
 	return t.takeBeatsOf(l, f.Beats, now)
 }
 
+// beatUnder is the first of beats that names the anchor of what was announced, nil when there is none.
+func beatUnder(announced *wire.Verified, beats []wire.Beat) *wire.Beat {
+	for i := range beats {
+		if beats[i].Anchor == announced.Update().Digest.BeatAnchor.Name() {
+			return &beats[i]
+		}
+	}
+	return nil
+}
+
 // beatsBegin takes the neighbour's hello: both salts are known, so fingerprints can be kept.
 func (t *table) beatsBegin(l *link, hello *wire.BeatHello, now time.Time) error {
 	if l.beats.theirTopics != nil {
 		return fmt.Errorf("%w: second hello", wire.ErrMalformed)
 	}
 	l.beats.theirTopics = append([]string{}, hello.Topics...)
-	key := reconcile.LinkKey(t.r.self, l.salt, l.owner, hello.Salt)
-	l.sets = map[string]*reconcile.Set{}
-	for _, name := range hello.Topics {
-		if tt := t.topics[name]; tt != nil {
-			l.sets[name] = reconcile.NewSet(key, tt.state.Items())
-		}
-	}
+	t.keyed(l, hello.Salt)
 	t.live.NeighbourUp(l.owner, now)
 	return nil
 }
@@ -349,9 +358,9 @@ func (t *table) compareFingerprints(l *link, theirs []uint64, now time.Time) {
 	}
 	b.agrees = true
 	for i, name := range b.theirTopics {
-		set := l.sets[name]
+		tt := t.topics[name]
 		// 0 was sent before the sender knew our salt: it says nothing.
-		if set != nil && theirs[i] != 0 && theirs[i] != set.Fingerprint() {
+		if tt != nil && theirs[i] != 0 && theirs[i] != t.sketch(l, tt).Fingerprint() {
 			b.agrees = false
 		}
 	}
@@ -381,6 +390,9 @@ func (t *table) takeBeatsOf(l *link, beats []wire.Beat, now time.Time) error {
 			continue
 		}
 		t.r.counters.one(CountBeat, strings.ReplaceAll(outcome.String(), " ", "_"))
+		if outcome == liveness.UnknownAnchor && t.wakeByBeat(beats[i], now) {
+			continue // from the next one on it counts
+		}
 		if outcome == liveness.UnknownAnchor && len(l.beats.unknown) < maxUnknown {
 			l.beats.unknown = append(l.beats.unknown, beats[i].Anchor)
 		}

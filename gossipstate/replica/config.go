@@ -1,12 +1,14 @@
 package replica
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"time"
 
+	"github.com/p2pnode/p2pnode/gossipstate"
 	"github.com/p2pnode/p2pnode/gossipstate/liveness"
 	"github.com/p2pnode/p2pnode/gossipstate/store"
 	"github.com/p2pnode/p2pnode/gossipstate/wire"
@@ -25,6 +27,9 @@ type Config struct {
 	// TombstoneTTL is how long this node remembers its own deleted keys, so that replicas which were away learn of them.
 	// Default 168 h, range 1 min to 365 days. Raising it costs memory for every deleted key.
 	TombstoneTTL time.Duration
+	// History is how many superseded values of each key this node remembers, in memory, for Topic.History. Default 8, range 1 to
+	// 64; on each topic at most 4 MiB of them in all.
+	History int
 	// Liveness judges who is alive; see its own documentation.
 	Liveness liveness.Config
 	// FirstSync is how long the start waits for one sync before this node publishes, so that it learns what it said before.
@@ -42,7 +47,7 @@ type Config struct {
 func DefaultConfig(network string) Config {
 	return Config{
 		Network: network, Topics: []string{"main"}, AntiEntropy: 10 * time.Second, TombstoneTTL: 168 * time.Hour,
-		Liveness: liveness.DefaultConfig(), FirstSync: 5 * time.Second,
+		History: gossipstate.DefaultHistoryPerKey, Liveness: liveness.DefaultConfig(), FirstSync: 5 * time.Second,
 	}
 }
 
@@ -69,14 +74,15 @@ func (c *Config) Validate() error {
 		inRange("anti-entropy interval", c.AntiEntropy, time.Second, 10*time.Minute),
 		inRange("tombstone ttl", c.TombstoneTTL, time.Minute, 365*24*time.Hour),
 		inRange("first sync", c.FirstSync, 0, time.Minute),
+		inRange("history", c.History, 1, 64),
 		c.Description.Validate(),
 		c.Liveness.Validate())
 	return errors.Join(faults...)
 }
 
-func inRange(what string, d, least, most time.Duration) error {
-	if d < least || d > most {
-		return fmt.Errorf("%s %s is not between %s and %s", what, d, least, most)
+func inRange[T cmp.Ordered](what string, v, least, most T) error {
+	if v < least || v > most {
+		return fmt.Errorf("%s %v is not between %v and %v", what, v, least, most)
 	}
 	return nil
 }

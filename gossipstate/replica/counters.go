@@ -17,7 +17,7 @@ type Count struct {
 // Names of counters, with the labels they take.
 const (
 	CountWrites      = "writes"       // own writes: applied, refused
-	CountApplied     = "applied"      // updates of peers: rumor, sync
+	CountApplied     = "applied"      // updates of peers: rumor, sync, import
 	CountDropped     = "dropped"      // updates of peers not applied: stale, gap, malformed, too_large, bad_signature, ...
 	CountSync        = "sync"         // sync sessions: equal, repaired, failed, refused, served
 	CountSyncBytes   = "sync_bytes"   // bytes on sync streams: in, out
@@ -28,6 +28,10 @@ const (
 	CountLagged      = "lagged"       // events not delivered to slow watchers: state, members
 	CountTransition  = "transition"   // members that became alive, suspect, dead, left
 	CountStoreFailed = "store_failed" // writes to disk that failed: own, others
+
+	CountEquivocation = "equivocation"      // owners that signed two histories: proved; evicted, of which the proof had to go
+	CountForget       = "forget"            // owners: forgotten, evicted, expired, returned, dormant, woken; this node: told, ...
+	CountIdentity     = "identity_conflict" // this identity signed elsewhere: moved above it, stopped, refused to start
 )
 
 // counters is safe for concurrent use. Names and labels are constants of this package, so it is bounded.

@@ -2,11 +2,8 @@ package replica
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/p2pnode/p2pnode/gossipstate"
@@ -18,13 +15,31 @@ import (
 // those of others are signed and can be fetched again, so they follow about every second.
 type disk struct {
 	changed map[diskKey]*diskChange
-	batches chan []store.Write // to the goroutine that writes; holds one
+	notes   map[noteKey]store.Note       // not on disk yet
+	stamps  map[gossipstate.ID]time.Time // last life of each owner as it is on disk, with its copy of members
+	batches chan diskBatch               // to the goroutine that writes; holds one
+}
+
+// diskBatch is what is written at one time: the notes first, so that a forgotten owner is in quarantine before it is dropped.
+type diskBatch struct {
+	notes  []store.Note
+	writes []store.Write
+}
+
+func (b diskBatch) commit(st *store.Store) error {
+	if err := st.CommitNotes(b.notes); err != nil {
+		return err
+	}
+	return st.Commit(b.writes)
 }
 
 type diskKey struct {
 	topic string
 	owner gossipstate.ID
 }
+
+// noteKey is what a note is about; with topic "" it is of the quarantine.
+type noteKey diskKey
 
 // diskChange is what differs between the stored copy of one owner and the one in the table.
 type diskChange struct {
@@ -33,8 +48,13 @@ type diskChange struct {
 }
 
 func newDisk() disk {
-	return disk{changed: map[diskKey]*diskChange{}, batches: make(chan []store.Write, 1)}
+	return disk{
+		changed: map[diskKey]*diskChange{}, notes: map[noteKey]store.Note{}, stamps: map[gossipstate.ID]time.Time{}, batches: make(chan diskBatch, 1),
+	}
 }
+
+// note has n written with the next batch.
+func (d *disk) note(n store.Note) { d.notes[noteKey{n.Topic, n.Owner}] = n }
 
 func (d *disk) dirty(topic string, owner gossipstate.ID) *diskChange {
 	key := diskKey{topic, owner}
@@ -58,79 +78,6 @@ func (c *diskChange) change(result *gossipstate.Result) {
 
 // all marks the whole copy, or its absence.
 func (c *diskChange) all() { c.reset = true }
-
-// load fills the table with what is on disk and takes this process's generation. Copies that do not verify are left out and
-// said.
-func (t *table) load() error {
-	if t.r.cfg.Store == nil {
-		t.me.generation = gossipstate.Generation(uint64(time.Now().Unix())<<16 | uint64(rand.Uint32N(1<<16)))
-		return nil
-	}
-	var err error
-	if t.me.generation, err = t.r.cfg.Store.NextGeneration(time.Now(), uint16(rand.Uint32N(1<<16))); err != nil {
-		return fmt.Errorf("taking a generation: %w", err)
-	}
-	for _, name := range t.r.topics {
-		tt := t.topics[name]
-		if err := t.r.cfg.Store.Load(name, func(c store.Copy) error { return t.restore(tt, &c) }); err != nil {
-			return fmt.Errorf("loading topic %q: %w", name, err)
-		}
-	}
-	return nil
-}
-
-// restore verifies one stored copy as if a peer had sent it, and takes it in.
-func (t *table) restore(tt *topicTable, c *store.Copy) error {
-	now := time.Now()
-	if c.Owner != t.r.self && !c.LastLife.IsZero() && now.Sub(c.LastLife) > t.r.cfg.Liveness.ForgetAfter {
-		t.disk.dirty(tt.name, c.Owner).all() // nobody has heard of it for so long: it is forgotten
-		return nil
-	}
-	err := errors.Join(damage(c)...)
-	if err == nil {
-		err = t.takeStored(tt, c, now)
-	}
-	if err != nil {
-		t.r.log.Warn("a stored copy is damaged and left out; it will be fetched again", "topic", tt.name, "owner", c.Owner, "error", err)
-		t.r.counters.one(CountDropped, "stored_damaged")
-		t.disk.dirty(tt.name, c.Owner).all() // what is on disk is not what later changes are against
-	}
-	return nil
-}
-
-func damage(c *store.Copy) []error {
-	var errs []error
-	for _, d := range c.Damaged {
-		errs = append(errs, d)
-	}
-	return errs
-}
-
-func (t *table) takeStored(tt *topicTable, c *store.Copy, now time.Time) error {
-	digest, err := wire.UnmarshalDigest(c.Signed.Digest)
-	if err != nil {
-		return err
-	}
-	entries := c.Entries
-	slices.SortFunc(entries, func(a, b wire.Entry) int { return a.Compare(&b) })
-	v, err := wire.Verify(tt.domain, wire.Update{Signed: c.Signed, Digest: digest, Entries: entries})
-	if err != nil {
-		return err
-	}
-	if _, err := tt.state.Apply(&v, t.r.self, now); err != nil {
-		return err
-	}
-	if tt.name != wire.Members {
-		return nil
-	}
-	heard := c.LastLife
-	if heard.IsZero() {
-		heard = now.Add(-t.r.cfg.Liveness.ForgetAfter / 2)
-	}
-	transitions, err := t.live.Digest(digest, heard, now)
-	t.transitions(transitions)
-	return err
-}
 
 // storeOwn puts a prepared change of this node's own namespace on disk.
 func (t *table) storeOwn(tt *topicTable, p *gossipstate.Pending, now time.Time) error {
@@ -173,24 +120,55 @@ func (t *table) raiseGeneration(above gossipstate.Generation) error {
 
 // flush hands what changed of others to the goroutine that writes, unless it is still busy with the last batch.
 func (t *table) flush() {
-	if t.r.cfg.Store == nil || len(t.disk.changed) == 0 || len(t.disk.batches) > 0 {
+	if t.r.cfg.Store == nil || len(t.disk.changed)+len(t.disk.notes) == 0 || len(t.disk.batches) > 0 {
 		return
 	}
 	t.disk.batches <- t.batch()
 }
 
 // batch takes every change as a write. Own copies stay: storeOwn writes them.
-func (t *table) batch() []store.Write {
+func (t *table) batch() diskBatch {
 	heard := t.lastHeard()
-	var batch []store.Write
+	var batch diskBatch
+	for _, n := range t.disk.notes {
+		batch.notes = append(batch.notes, n)
+	}
+	clear(t.disk.notes)
 	for key, c := range t.disk.changed {
 		if key.owner == t.r.self {
 			continue
 		}
 		delete(t.disk.changed, key)
-		batch = append(batch, t.topics[key.topic].write(key.owner, c, heard[key.owner]))
+		if key.topic == wire.Members {
+			t.disk.stamps[key.owner] = heard[key.owner]
+		}
+		batch.writes = append(batch.writes, t.topics[key.topic].write(key.owner, c, heard[key.owner]))
 	}
 	return batch
+}
+
+// stampsPerForget is how often in the time until an owner is forgotten its last life is brought up to date on disk. A crash
+// makes owners look older by that much; half the time is what makes them dormant. A guess.
+const stampsPerForget = 16
+
+// stampLives has the last life of owners written that has moved on by more than age since it was.
+func (t *table) stampLives(now time.Time, age time.Duration) {
+	if t.r.cfg.Store == nil {
+		return
+	}
+	for _, m := range t.live.Members(now) {
+		if m.Owner == t.r.self || m.Heard.Sub(t.disk.stamps[m.Owner]) <= age {
+			continue
+		}
+		if _, _, held := t.members().state.Digest(m.Owner); held {
+			t.disk.dirty(wire.Members, m.Owner)
+		}
+	}
+	for owner := range t.disk.stamps {
+		if _, _, held := t.members().state.Digest(owner); !held {
+			delete(t.disk.stamps, owner)
+		}
+	}
 }
 
 func (t *table) lastHeard() map[gossipstate.ID]time.Time {
@@ -230,14 +208,19 @@ func (t *table) persist(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case batch := <-t.disk.batches:
-			err := t.r.cfg.Store.Commit(batch)
+			err := batch.commit(t.r.cfg.Store)
 			if err == nil {
 				continue
 			}
 			t.r.counters.one(CountStoreFailed, "others")
 			t.r.log.Warn("cannot write others' state to disk; trying again", "error", err)
 			t.r.do(ctx, func(t *table) {
-				for _, w := range batch {
+				for _, n := range batch.notes {
+					if _, newer := t.disk.notes[noteKey{n.Topic, n.Owner}]; !newer {
+						t.disk.note(n)
+					}
+				}
+				for _, w := range batch.writes {
 					t.disk.dirty(w.Topic, w.Owner).all()
 				}
 			})
@@ -250,15 +233,16 @@ func (t *table) closeDisk() {
 	if t.r.cfg.Store == nil {
 		return
 	}
-	var batch []store.Write
+	t.stampLives(time.Now(), time.Minute)
+	var batches []diskBatch
 	select {
-	case batch = <-t.disk.batches: // not taken yet
+	case batch := <-t.disk.batches: // not taken yet
+		batches = append(batches, batch)
 	default:
 	}
-	if batch = append(batch, t.batch()...); len(batch) == 0 {
-		return
-	}
-	if err := t.r.cfg.Store.Commit(batch); err != nil {
-		t.r.log.Warn("others' state is not all on disk; it will be fetched again", "error", err)
+	for _, batch := range append(batches, t.batch()) {
+		if err := batch.commit(t.r.cfg.Store); err != nil {
+			t.r.log.Warn("others' state is not all on disk; it will be fetched again", "error", err)
+		}
 	}
 }

@@ -1,6 +1,6 @@
 // Package replica keeps the state of a network's topics on a libp2p host and pubsub that the application owns: it publishes
 // and validates rumors, repairs what they missed over sync streams, and exchanges beats with neighbours. Close leaves host
-// and pubsub running.
+// and pubsub running. New makes a node that writes and is a member of the network, Subscribe one that only reads.
 //
 //	gossipsub topic  /p2pnode/<network>/state/<topic>/1   rumors: the newest change, pushed to all
 //	sync stream      /p2pnode/<network>/sync/1.0.0        anti-entropy: what differs, both ways

@@ -2,27 +2,33 @@ package replica
 
 import "sync"
 
-// feedSize is how many events a slow reader may be behind before it lags. Bounded, so that no reader costs memory.
-const feedSize = 256
+// What a slow reader may be behind before it lags: bounded, so that no reader costs memory.
+const (
+	feedSize  = 256     // events
+	feedBytes = 4 << 20 // of values in them, as they are reckoned by whoever puts them
+)
 
 // feed is the bounded queue between the table's goroutine and one reader. The table never waits for it: events that do not
 // fit are dropped and counted, and the reader is told.
 type feed[T any] struct {
 	mu     sync.Mutex
 	queue  []T
+	bytes  int // of queue
 	missed uint64
 	wake   chan struct{} // holds one token while there is something to take
 }
 
 func newFeed[T any]() *feed[T] { return &feed[T]{wake: make(chan struct{}, 1)} }
 
-// put adds one event; false when it was dropped. After the first drop all are dropped until the reader has caught up.
-func (f *feed[T]) put(event T) bool {
+// put adds one event that holds bytes; false when it was dropped. After the first drop all are dropped until the reader has
+// caught up.
+func (f *feed[T]) put(event T, bytes int) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	fits := f.missed == 0 && len(f.queue) < feedSize
+	fits := f.missed == 0 && len(f.queue) < feedSize && (len(f.queue) == 0 || f.bytes+bytes <= feedBytes)
 	if fits {
 		f.queue = append(f.queue, event)
+		f.bytes += bytes
 	} else {
 		f.missed++
 	}
@@ -38,6 +44,6 @@ func (f *feed[T]) take() (events []T, missed uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	events, missed = f.queue, f.missed
-	f.queue, f.missed = nil, 0
+	f.queue, f.bytes, f.missed = nil, 0, 0
 	return events, missed
 }

@@ -57,6 +57,7 @@ type nodeSetup struct {
 	cfg     Config
 	options []pubsub.Option
 	on      *node
+	follows bool
 }
 
 func withKey(key crypto.PrivKey) nodeOption { return func(s *nodeSetup) { s.key = key } }
@@ -72,6 +73,9 @@ func withNetwork(name string) nodeOption { return func(s *nodeSetup) { s.cfg.Net
 func withFirstSync(d time.Duration) nodeOption {
 	return func(s *nodeSetup) { s.cfg.FirstSync = d }
 }
+
+// asFollower starts a Follower: what the node then has is the replica inside.
+func asFollower() nodeOption { return func(s *nodeSetup) { s.follows = true } }
 
 // onHostOf gives the node the host and pubsub of another.
 func onHostOf(n *node) nodeOption { return func(s *nodeSetup) { s.on = n } }
@@ -151,9 +155,15 @@ func (c *cluster) start(options ...nodeOption) *node {
 		require.NoError(c.t, err)
 		n.stop = func() { cancel(); n.host.Close() }
 	}
-	var err error
-	n.Replica, err = New(n.host, n.pubsub, setup.cfg)
-	require.NoError(c.t, err)
+	if setup.follows {
+		f, err := Subscribe(n.host, n.pubsub, setup.cfg)
+		require.NoError(c.t, err)
+		n.Replica = f.r
+	} else {
+		var err error
+		n.Replica, err = New(n.host, n.pubsub, setup.cfg)
+		require.NoError(c.t, err)
+	}
 	go func() { n.done <- n.Run(ctx) }()
 	c.t.Cleanup(n.kill)
 	c.nodes = append(c.nodes, n)

@@ -124,6 +124,40 @@ func TestWhatBreaksTheRulesOfSyncEndsTheStreamAndIsCounted(t *testing.T) {
 			s.send(&wire.SyncFrame{Hello: hello})
 			return s
 		}},
+		"a hello with more owners than there may be": {"too_large", func(p *rawPeer, n *node) *rawStream {
+			s := p.stream(n, "sync")
+			s.send(&wire.SyncFrame{Hello: &wire.SyncHello{Topics: []wire.SyncSummary{{Topic: "main", Owners: wire.MaxOwners + 1}}}})
+			return s
+		}},
+		"an ask for a topic that was not greeted": {"malformed", func(p *rawPeer, n *node) *rawStream {
+			s := p.stream(n, "sync")
+			s.send(&wire.SyncFrame{Hello: &wire.SyncHello{Topics: []wire.SyncSummary{{Topic: "members"}}}})
+			s.send(&wire.SyncFrame{Ask: &wire.SyncAsk{Topic: "main", Cells: 8}})
+			return s
+		}},
+		"an ask for too few cells": {"malformed", func(p *rawPeer, n *node) *rawStream {
+			s := p.greeted(n)
+			s.send(&wire.SyncFrame{Ask: &wire.SyncAsk{Topic: "main", Cells: 1}})
+			return s
+		}},
+		"an ask for cells without end": {"malformed", func(p *rawPeer, n *node) *rawStream {
+			s := p.greeted(n)
+			s.send(&wire.SyncFrame{Ask: &wire.SyncAsk{Topic: "main", Cells: 1<<32 - 1}})
+			return s
+		}},
+		"lists of hashes without end": {"too_large", func(p *rawPeer, n *node) *rawStream {
+			s := p.greeted(n)
+			for range maxRequests + 1 {
+				s.send(&wire.SyncFrame{Ask: &wire.SyncAsk{Topic: "main"}})
+			}
+			return s
+		}},
+		"a list that is partial at first": {"malformed", func(p *rawPeer, n *node) *rawStream {
+			s, all := p.greeted(n), items(2)
+			s.send(&wire.SyncFrame{Items: &wire.SyncItems{Topic: "main", Items: all[:1], More: true, Partial: true}})
+			s.send(itemsFrame(false, all[1]))
+			return s
+		}},
 		"an update before its turn": {"malformed", func(p *rawPeer, n *node) *rawStream {
 			s := p.greeted(n)
 			s.send(&wire.SyncFrame{Update: &wire.SyncUpdate{Topic: "members", Update: p.update("members")}})

@@ -23,7 +23,11 @@ func OwnerOf(p peer.ID) (gossipstate.ID, error) {
 	if err != nil {
 		return gossipstate.ID{}, fmt.Errorf("peer %s: %w", p, err)
 	}
-	return gossipstate.ID(raw), nil
+	id := gossipstate.ID(raw)
+	if id.Weak() {
+		return gossipstate.ID{}, fmt.Errorf("peer %s: a point of small order, for which anybody can sign", p)
+	}
+	return id, nil
 }
 
 // PeerOf is the libp2p identity of owner.

@@ -44,6 +44,33 @@ func TestTheLargestOwnersReachAJoinerWithoutRumors(t *testing.T) {
 	})
 }
 
+// 66 owners at their limit are 66 MiB: five sessions' worth.
+func TestALargeTopicReachesAJoiner(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes some seconds")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		const owners = 66
+		c := newCluster(t)
+		full := c.start(withoutRumors())
+		var writes []gossipstate.Mutation
+		for i := range wire.MaxBytes / wire.MaxValue {
+			writes = append(writes, gossipstate.Mutation{Key: fmt.Sprintf("~/%02d", i), Value: make([]byte, wire.MaxValue-len("~/00"))})
+		}
+		for range owners {
+			a := newAuthor(t)
+			a.write(t, "main", writes...)
+			d, _, _ := a.states["main"].Digest(a.id)
+			require.EqualValues(t, wire.MaxBytes, d.Bytes)
+			a.plant(t, full)
+		}
+		joiner := c.start(withoutRumors())
+		c.connect(joiner, full)
+		within(t, time.Minute, "both hold the same", func() bool { return c.equal(joiner, full) })
+		require.Less(t, joiner.count(CountSyncBytes, "in"), uint64(owners*wire.MaxBytes*11/10))
+	})
+}
+
 // A transfer that is cut goes on where it was: what an owner's copy took is not sent again.
 func TestACutTransferResumes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

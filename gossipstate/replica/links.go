@@ -21,17 +21,23 @@ import (
 const (
 	// syncPauseMin to Config.AntiEntropy is the pause before the next sync with a peer with which one repaired nothing.
 	syncPauseMin = 700 * time.Millisecond
+	// syncAlone is how long a sync with one peer keeps others waiting: several at one time would each bring the same.
+	syncAlone = time.Second
 	// yieldSync is how long the larger peer waits for the smaller one's sync on a new connection.
 	yieldSync = 1500 * time.Millisecond
+	// yieldCut is how long the larger peer waits after a session that a budget has cut, lest both send the rest.
+	yieldCut = 300 * time.Millisecond
 )
 
 // link is what the table knows about one peer.
 type link struct {
 	peer  peer.ID
 	owner gossipstate.ID
-	salt  wire.Salt                 // our share of the link key, while the peer is connected
-	sets  map[string]*reconcile.Set // fingerprints per common topic, while beats run
-	beats *beatLink                 // nil while no beat stream runs
+	salt  wire.Salt // our share of the link key, while the peer is connected
+	beats *beatLink // nil while no beat stream runs
+
+	key      reconcile.Key                // zero until the peer's share is known
+	sketches map[string]*reconcile.Sketch // per topic, made when they are needed first
 
 	speaks    bool // it is connected and on our network
 	syncing   bool
@@ -40,8 +46,12 @@ type link struct {
 	served    *bucket // syncs it may open
 	serving   int     // syncs it has open
 
-	beatsAt time.Time // not before it, open a beat stream
-	probed  time.Time // last probe of a late or lost neighbour
+	// giving is what syncs that run at one time have sent: both sides may begin one at once.
+	giving map[pullKey]gossipstate.Digest
+
+	takesBeats bool      // followers do not
+	beatsAt    time.Time // not before it, open a beat stream
+	probed     time.Time // last probe of a late or lost neighbour
 }
 
 // link is the link of p, made when there is none; nil for a peer without an Ed25519 identity, which cannot be an owner.
@@ -108,7 +118,12 @@ func (t *table) connected(p peer.ID) {
 		return
 	}
 	l := t.link(p)
-	if l == nil || l.speaks {
+	if l == nil {
+		return
+	}
+	takes, err := t.r.host.Peerstore().SupportsProtocols(p, t.r.beatProtocol())
+	l.takesBeats = err == nil && len(takes) > 0
+	if l.speaks {
 		return
 	}
 	l.speaks = true
@@ -125,6 +140,7 @@ func (t *table) disconnected(p peer.ID) {
 	}
 	if l := t.links[p]; l != nil {
 		delete(t.links, p)
+		t.unsketch(l)
 		t.neighbourLost(l)
 	}
 }
@@ -139,7 +155,7 @@ func (t *table) dueSyncs(now time.Time) {
 		}
 	}
 	for _, l := range t.links {
-		if t.syncsStarted >= maxSyncsStarted {
+		if t.syncsStarted >= maxSyncsStarted || t.syncsStarted > 0 && now.Before(t.syncBegan.Add(syncAlone)) {
 			return
 		}
 		if l.speaks && !l.syncing && l.serving == 0 && !l.syncAt.IsZero() && !now.Before(l.syncAt) {
@@ -164,12 +180,17 @@ func (t *table) randomLink(fits func(*link) bool) *link {
 }
 
 func (t *table) startSync(l *link) {
+	l.syncBegins()
 	l.syncing = true
 	l.syncAt = time.Time{}
 	t.syncsStarted++
+	t.syncBegan = time.Now()
 	t.tasks.spawn(func(ctx context.Context) {
-		s, err := t.r.withPeer(ctx, l.peer, func(ctx context.Context, s *session) error { return s.syncAll(ctx) })
-		t.r.do(ctx, func(t *table) { t.syncDone(l, s, err) })
+		s, err := t.r.syncWith(ctx, l.peer)
+		t.r.do(ctx, func(t *table) {
+			t.syncDone(l, s, err)
+			t.dueSyncs(time.Now())
+		})
 	})
 }
 
@@ -189,9 +210,22 @@ func (t *table) syncDone(l *link, s *session, err error) {
 		close(t.firstSync)
 	}
 	l.syncing = false
-	if err == nil && s.repaired > 0 {
+	defer t.pollAgain(l)
+	progressed := s != nil && s.progressed()
+	switch {
+	case err == nil && s.cut && progressed:
+		l.syncPause, l.syncAt = 0, time.Now() // the rest is known to wait
+		if t.r.self.Compare(l.owner) > 0 {
+			l.syncAt = l.syncAt.Add(yieldCut)
+		} else if l.speaks && l.serving == 0 && t.syncsStarted < maxSyncsStarted {
+			t.startSync(l)
+		}
+		return
+	case err == nil && s.repaired > 0:
 		l.syncPause = 0
 		return
+	case progressed:
+		l.syncPause = 0 // it broke, but the next one goes on from there
 	}
 	l.syncPause = min(max(2*l.syncPause, syncPauseMin), t.r.cfg.AntiEntropy)
 	if err != nil && l.syncAt.IsZero() {
@@ -213,9 +247,30 @@ func (t *table) admitSync(p peer.ID) *link {
 	if l == nil || t.syncsServed >= maxSyncsServed || l.serving >= maxServedPeer || !l.served.take(time.Now()) {
 		return nil
 	}
+	l.syncBegins()
 	t.syncsServed++
 	l.serving++
 	return l
+}
+
+// syncBegins forgets what was sent, unless another sync runs.
+func (l *link) syncBegins() {
+	if !l.syncing && l.serving == 0 {
+		l.giving = nil
+	}
+}
+
+// gives says whether an owner's copy is to be sent to l, and notes it: not when another sync does so already.
+func (l *link) gives(topic string, d *gossipstate.Digest) bool {
+	key := pullKey{topic, d.Owner}
+	if l.giving[key] == *d {
+		return false
+	}
+	if l.giving == nil {
+		l.giving = map[pullKey]gossipstate.Digest{}
+	}
+	l.giving[key] = *d
+	return true
 }
 
 func (t *table) syncServed(l *link) {

@@ -124,6 +124,7 @@ func (r *Replica) Members(ctx context.Context) (members []Member, err error) {
 			}
 			// Tags that do not decode are an owner's own fault and shown as none.
 			_ = json.Unmarshal(t.describedAs(m.Owner, keyTags), &out.Tags)
+			out.Equivocated = t.flagged(m.Owner)
 			if l := t.links[out.ID]; l != nil && l.beats != nil {
 				out.Neighbour, out.Agrees = true, l.beats.agrees
 			}
@@ -196,7 +197,7 @@ func (r *Replica) Leave(ctx context.Context) error {
 // tell syncs with p and asks it whether it has this node's state at version v: what was only sent may be lost when this
 // process ends.
 func (r *Replica) tell(ctx context.Context, p peer.ID, v gossipstate.Version) error {
-	_, err := r.withPeer(ctx, p, func(ctx context.Context, s *session) error {
+	_, err := r.openSession(ctx, p, r.topics, func(ctx context.Context, s *session) error {
 		if err := s.syncAll(ctx); err != nil {
 			return err
 		}

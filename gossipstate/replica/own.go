@@ -14,6 +14,7 @@ import (
 // identity is what this node says about itself, and whether it may.
 type identity struct {
 	generation gossipstate.Generation
+	first      gossipstate.Generation // the generation of the first publication
 	status     wire.Status
 	chain      *liveness.Chain
 	t0         time.Time // when beat 0 was due
@@ -21,6 +22,12 @@ type identity struct {
 	published  bool // this node has signed something in this generation
 	moved      bool // it has moved above a digest of its own that it did not sign, once
 	conflict   bool // it has seen a second one: it does not write any more
+
+	// Before the first publication.
+	lastLife time.Time      // when this node last signed, by its store; zero: not known
+	life     liveness.Proof // the largest proof of life of this identity that peers showed
+	returned bool           // peers have forgotten this node
+	withdrew int            // shared keys that it withdrew for that
 }
 
 // renewChain makes a new beat chain whose first beat is due at once: a neighbour watches from the first beat it sees.
@@ -58,6 +65,7 @@ func (t *table) publishSelf() error {
 	}
 	t.me.interval = t.r.cfg.Liveness.BeatInterval
 	t.me.renewChain(t.r.self, now)
+	t.me.first = t.me.generation
 	t.me.published = true
 	for _, tt := range t.topics {
 		if held, _, ok := tt.state.Digest(t.r.self); ok {
@@ -68,7 +76,19 @@ func (t *table) publishSelf() error {
 		return err
 	}
 	t.openBeats(now)
-	return t.renew(now)
+	if err := t.renew(now); err != nil {
+		return err
+	}
+	t.sayReturned()
+	return nil
+}
+
+// sayReturned tells that this node has withdrawn its shared keys.
+func (t *table) sayReturned() {
+	if t.me.withdrew > 0 {
+		t.r.log.Warn("peers had forgotten this node: it has withdrawn its shared keys, which may have been deleted meanwhile",
+			"keys", t.me.withdrew)
+	}
 }
 
 // renew signs what this node holds of its own from an earlier generation as this one's, so that every topic shows one
@@ -84,7 +104,13 @@ func (t *table) renew(now time.Time) error {
 		for _, rec := range tt.state.ListOwned(t.r.self, "") {
 			keys = append(keys, rec.Entry.Key)
 		}
-		if _, err := t.commit(tt, t.withdrawals(tt, keys), now); err != nil {
+		withdrawals := t.withdrawals(tt, keys)
+		if t.me.returned && held.Generation < t.me.first { // what this process writes is new
+			withdrawals = t.sharedOf(tt)
+			t.me.withdrew += len(withdrawals)
+			t.r.counters.add(CountForget, "withdrawn", uint64(len(withdrawals)))
+		}
+		if _, err := t.commit(tt, withdrawals, now); err != nil {
 			return err
 		}
 	}
@@ -111,8 +137,7 @@ func (t *table) commit(tt *topicTable, mutations []gossipstate.Mutation, now tim
 	if t.me.conflict {
 		return gossipstate.Result{}, ErrIdentityConflict
 	}
-	forgetBefore := uint64(max(0, now.Add(-t.r.cfg.TombstoneTTL).UnixMilli()))
-	pending, err := tt.state.Prepare(t.selfOn(tt.name), mutations, t.r.sign, now, forgetBefore)
+	pending, err := tt.state.Prepare(t.selfOn(tt.name), mutations, t.r.sign, now, t.forgetBefore(now))
 	if err != nil {
 		t.r.counters.one(CountWrites, "refused")
 		return gossipstate.Result{}, err
@@ -135,16 +160,21 @@ func (tt *topicTable) wakePublisher() {
 	}
 }
 
-// receiveOwn handles an update that a peer sent and that carries this node's own signature. What is not newer is an echo. One
-// of an earlier generation, on a topic where this node has nothing, is its own state: it lost its store and came to publish
+// receiveOwn handles an update that a peer sent and that carries this node's own signature. What is not newer is an echo, unless
+// it is a second history under the same version, which this process did not sign. One of an earlier generation, on a topic where this node has nothing, is its own state: it lost its store and came to publish
 // before anybody gave it back. Any other was signed by another process with this key, or by this one before it lost its
 // store under a clock that stood ahead: it moves above it once.
 func (t *table) receiveOwn(tt *topicTable, v *wire.Verified, a arrival, now time.Time) (gossipstate.Outcome, error) {
 	d := &v.Update().Digest
-	held, _, ok := tt.state.Digest(t.r.self)
-	if ok && d.Compare(&held) <= 0 || t.me.conflict {
+	held, signed, ok := tt.state.Digest(t.r.self)
+	forked := ok && gossipstate.Contradict(d, &held)
+	if ok && d.Compare(&held) <= 0 && !forked || t.me.conflict {
 		t.r.counters.one(CountDropped, "stale")
 		return gossipstate.Stale, nil
+	}
+	if forked {
+		proof := gossipstate.NewEquivocation(signed, v.Update().Signed, held.Root, d.Root)
+		t.noteEquivocation(tt, t.r.self, &proof)
 	}
 	if d.Generation >= t.me.generation {
 		if err := t.moveAbove(tt, d, now); err != nil {
@@ -161,17 +191,39 @@ func (t *table) receiveOwn(tt *topicTable, v *wire.Verified, a arrival, now time
 	return outcome, t.renew(now)
 }
 
-// moveAbove takes a generation above d, once per process. The second time there is another process that does the same.
+// moveAbove takes a generation above d, once per process. The second time there is another process that does the same; and of
+// two, the younger gives way: a generation one above this process's own first one was taken in answer to it, by a process
+// that was there before.
 func (t *table) moveAbove(tt *topicTable, d *gossipstate.Digest, now time.Time) error {
 	t.r.counters.one(CountDropped, "own_newer")
-	if t.me.moved || t.raiseGeneration(d.Generation) != nil {
+	answered := !t.me.moved && d.Generation == t.me.first+1
+	if t.me.moved || answered || t.raiseGeneration(d.Generation) != nil {
 		t.me.conflict = true
+		t.r.counters.one(CountIdentity, "stopped")
 		t.r.log.Error("another process uses this identity: this node writes no more", "topic", tt.name, "generation", d.Generation)
 		return ErrIdentityConflict
 	}
 	t.me.moved = true
+	t.r.counters.one(CountIdentity, "moved")
+	t.r.log.Error("another process has signed with this identity, or this node lost its memory: this node goes above it, once",
+		"topic", tt.name, "generation", d.Generation)
 	t.me.renewChain(t.r.self, now) // the chain is bound to the generation
 	return nil
+}
+
+// forgetTombstones raises the floor past this node's own tombstones whose time is over, though it writes nothing else.
+func (t *table) forgetTombstones(tt *topicTable, now time.Time) {
+	if !t.me.published || t.me.conflict || !tt.state.CanForget(t.r.self, t.forgetBefore(now)) {
+		return
+	}
+	if _, err := t.commit(tt, nil, now); err != nil && !errors.Is(err, ErrIdentityConflict) {
+		t.r.log.Warn("cannot drop old tombstones", "topic", tt.name, "error", err)
+	}
+}
+
+// forgetBefore is the time, unix ms, before which this node's tombstones were written that it need not keep.
+func (t *table) forgetBefore(now time.Time) uint64 {
+	return uint64(max(0, now.Add(-t.r.cfg.TombstoneTTL).UnixMilli()))
 }
 
 // expire writes tombstones for this node's keys whose time is over.

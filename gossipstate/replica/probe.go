@@ -32,7 +32,7 @@ func (t *table) neighbourLost(l *link) {
 // endBeats gives the beat stream up. why is what a redial showed, ConnectionLost while that is not known.
 func (t *table) endBeats(l *link, why liveness.Loss) {
 	l.beats.stream.Reset()
-	l.beats, l.sets = nil, nil
+	l.beats = nil
 	t.transitions(t.live.NeighbourDown(l.owner, liveness.ConnectionLost, time.Now()))
 	if why != liveness.ConnectionLost {
 		t.transitions(t.live.NeighbourDown(l.owner, why, time.Now()))

@@ -12,7 +12,7 @@ import (
 
 // Prove is the proof of the entry that Get would read, or of the tombstone in its place: who has it needs only the names of
 // network and topic to check that the owner signed it. ErrNotFound when there is neither.
-func (t *Topic) Prove(ctx context.Context, key string, owner peer.ID) (p gossipstate.Proof, err error) {
+func (t *Reader) Prove(ctx context.Context, key string, owner peer.ID) (p gossipstate.Proof, err error) {
 	id, err := t.r.ownerOrSelf(owner)
 	if err != nil {
 		return gossipstate.Proof{}, err

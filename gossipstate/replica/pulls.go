@@ -58,6 +58,10 @@ func (t *table) addPull(tt *topicTable, owner gossipstate.ID, from peer.ID, due 
 	if p := t.pulls[key]; p != nil {
 		return p
 	}
+	if t.flagged(owner) {
+		t.r.counters.one(CountPull, "flagged") // the backstop brings what it signs
+		return nil
+	}
 	if len(t.pulls) >= maxPulls {
 		t.r.counters.one(CountPull, "refused")
 		return nil
@@ -86,23 +90,26 @@ func (t *table) startPull(key pullKey, p *pull, from peer.ID) {
 	p.running = true
 	p.tries++
 	t.pullsRunning++
-	want := wire.Want{Owner: key.owner}
-	if d, _, held := t.topics[key.topic].state.Digest(key.owner); held && p.mismatches < 2 {
-		want.Generation, want.Version = d.Generation, d.Version
+	want := t.wantOf(t.topics[key.topic], key.owner, from)
+	if p.mismatches >= 2 {
+		want.Generation, want.Version = 0, 0
 	}
 	t.tasks.spawn(func(ctx context.Context) {
 		s, err := t.r.withPeer(ctx, from, func(ctx context.Context, s *session) error {
 			return s.pull(ctx, key.topic, []wire.Want{want})
 		})
-		t.r.do(ctx, func(t *table) { t.pullDone(key, p, err == nil && s.repaired > 0) })
+		t.r.do(ctx, func(t *table) { t.pullDone(key, p, s, err) })
 	})
 }
 
-// pullDone ends one try. One that brought nothing is tried again after a longer pause, from another peer.
-func (t *table) pullDone(key pullKey, p *pull, repaired bool) {
+// pullDone ends one try. One that brought nothing is tried again after a longer pause, from another peer; one that brought
+// a part goes on at once, or after the shortest pause when it broke.
+func (t *table) pullDone(key pullKey, p *pull, s *session, err error) {
 	t.pullsRunning--
 	p.running = false
-	if repaired {
+	repaired := err == nil && s.repaired > 0
+	partly := s != nil && s.staged > 0
+	if repaired || partly {
 		t.r.counters.one(CountPull, "ok")
 	} else {
 		t.r.counters.one(CountPull, "failed")
@@ -117,6 +124,13 @@ func (t *table) pullDone(key pullKey, p *pull, repaired bool) {
 		delete(t.pulls, key)
 		delete(t.topics[key.topic].newest, key.owner)
 		return
+	}
+	switch {
+	case partly && err == nil && s.cut:
+		p.pause, p.due = pullPauseMin/2, time.Now()
+		return
+	case partly:
+		p.pause = pullPauseMin / 2
 	}
 	p.pause = min(2*p.pause, pullPauseMax)
 	p.due = time.Now().Add(p.pause)

@@ -33,7 +33,9 @@ type Replica struct {
 	log      *slog.Logger
 	counters counters
 	topics   []string // members first
+	follows  bool     // it signs nothing: the replica of a Follower
 
+	writes   map[string]*ownWrites // by topic
 	commands chan func(*table)
 	ready    chan struct{} // closed when this node has published itself
 
@@ -47,6 +49,17 @@ type Replica struct {
 // New prepares a replica of cfg's topics on h and ps, which stay the caller's. It starts nothing. The host's identity must be
 // an Ed25519 key whose private part is in the peerstore.
 func New(h host.Host, ps *pubsub.PubSub, cfg Config) (*Replica, error) {
+	r, err := newReplica(h, ps, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if r.sign, err = signer(h); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func newReplica(h host.Host, ps *pubsub.PubSub, cfg Config) (*Replica, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -54,24 +67,24 @@ func New(h host.Host, ps *pubsub.PubSub, cfg Config) (*Replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	sign, err := signer(h)
-	if err != nil {
-		return nil, err
-	}
 	log := cfg.Logger
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	r := &Replica{
-		cfg: cfg, host: h, pubsub: ps, self: self, sign: sign, log: log,
+	writes := map[string]*ownWrites{}
+	for _, topic := range cfg.Topics {
+		writes[topic] = &ownWrites{}
+	}
+	return &Replica{
+		cfg: cfg, host: h, pubsub: ps, self: self, log: log,
 		topics:   append([]string{wire.Members}, cfg.Topics...),
+		writes:   writes,
 		commands: make(chan func(*table), 256),
 		ready:    make(chan struct{}),
 		stop:     make(chan struct{}),
 		idle:     make(chan struct{}),
 		stopped:  make(chan struct{}),
-	}
-	return r, nil
+	}, nil
 }
 
 func signer(h host.Host) (wire.Signer, error) {
@@ -90,7 +103,7 @@ func signer(h host.Host) (wire.Signer, error) {
 	return func(message []byte) []byte { return ed25519.Sign(*private, message) }, nil
 }
 
-// Ready is closed when the node has published itself and its topics can be written.
+// Ready is closed when the node has published itself and its topics can be written; it stays open when that fails.
 func (r *Replica) Ready() <-chan struct{} { return r.ready }
 
 // Counts are the replica's counters, sorted by name and label.
@@ -144,9 +157,11 @@ func (r *Replica) run(ctx context.Context) error {
 		return err
 	}
 	r.host.SetStreamHandler(r.syncProtocol(), tasks.handler(r.serveSync))
-	r.host.SetStreamHandler(r.beatProtocol(), tasks.handler(r.serveBeats))
 	defer r.host.RemoveStreamHandler(r.syncProtocol())
-	defer r.host.RemoveStreamHandler(r.beatProtocol())
+	if !r.follows {
+		r.host.SetStreamHandler(r.beatProtocol(), tasks.handler(r.serveBeats))
+		defer r.host.RemoveStreamHandler(r.beatProtocol())
+	}
 	tasks.spawn(func(ctx context.Context) { r.followHost(ctx, events) })
 	if r.cfg.Store != nil {
 		tasks.spawn(t.persist)
@@ -229,10 +244,19 @@ func SyncProtocol(network string) protocol.ID {
 	return protocol.ID("/p2pnode/" + network + "/sync/1.0.0")
 }
 
-// introduce brings this node into the network: one sync first, then its first publication.
+// introduce brings this node into the network: one sync first, a look whether its identity is in use, then its first
+// publication. For a follower the sync is all.
 func (r *Replica) introduce(ctx context.Context) error {
+	if r.follows {
+		r.awaitFirstSync(ctx)
+		close(r.ready)
+		return nil
+	}
 	if r.cfg.FirstSync > 0 {
 		r.awaitFirstSync(ctx)
+		if err := r.listenForTwin(ctx); err != nil {
+			return err
+		}
 	}
 	var err error
 	if stopped := r.do(ctx, func(t *table) { err = t.publishSelf() }); stopped != nil {

@@ -18,8 +18,7 @@ const (
 	rumorRate  = 20  // rumors a second of one owner
 	rumorBurst = 100 // at one time
 
-	publishEvery = 50 * time.Millisecond // an owner's writes within it go as one Update; the first goes at once
-	seqnoLen     = 8                     // bytes; pubsub and other implementations index it unchecked
+	seqnoLen = 8 // bytes; pubsub and other implementations index it unchecked
 )
 
 // MessageID is the message id function of the gossipsub topics: the first 20 bytes of SHA-256(from | topic | data). Who joins
@@ -85,7 +84,8 @@ func (r *Replica) checkRumor(domain wire.Domain, m *pubsub.Message) (wire.Verifi
 func (t *table) takeRumor(tt *topicTable, v *wire.Verified, from peer.ID) pubsub.ValidationResult {
 	now := time.Now()
 	owner := v.Update().Digest.Owner
-	if held, _, ok := tt.state.Digest(owner); ok && v.Update().Digest.Compare(&held) <= 0 {
+	held, _, ok := tt.state.Digest(owner)
+	if ok && v.Update().Digest.Compare(&held) <= 0 && !gossipstate.Contradict(&v.Update().Digest, &held) {
 		t.r.counters.one(CountDropped, "stale") // and costs the owner nothing: anybody may repeat what it said
 		return pubsub.ValidationIgnore
 	}
@@ -105,27 +105,34 @@ func (t *table) takeRumor(tt *topicTable, v *wire.Verified, from peer.ID) pubsub
 	return pubsub.ValidationIgnore
 }
 
-// publish sends this node's changes of a topic as rumors: the first at once, then what has gathered every publishEvery.
+// publish sends this node's changes of a topic as rumors: the first at once, then what has gathered in each window.
 func (r *Replica) publish(ctx context.Context, tt *topicTable) {
+	p := newPace()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tt.wake:
 		}
-		if err := r.publishOnce(ctx, tt); err != nil && ctx.Err() == nil {
+		start := time.Now()
+		size, err := r.publishOnce(ctx, tt)
+		if err != nil && ctx.Err() == nil {
 			r.counters.one(CountPublish, "failed")
 			r.log.Warn("cannot publish; anti-entropy will bring it", "topic", tt.name, "error", err)
 		}
+		window := time.NewTimer(p.next(size, time.Since(start)))
 		select {
 		case <-ctx.Done():
+			window.Stop()
 			return
-		case <-time.After(publishEvery):
+		case <-window.C:
 		}
 	}
 }
 
-func (r *Replica) publishOnce(ctx context.Context, tt *topicTable) error {
+// publishOnce publishes what changed since the last rumor, if anything did, and says how many bytes that took; an announcement
+// counts as the largest rumor, since more than that is fetched for it.
+func (r *Replica) publishOnce(ctx context.Context, tt *topicTable) (size int, err error) {
 	var u wire.Update
 	var fresh bool
 	if err := r.do(ctx, func(*table) {
@@ -135,11 +142,15 @@ func (r *Replica) publishOnce(ctx context.Context, tt *topicTable) error {
 			tt.published = d.Version
 		}
 	}); err != nil || !fresh {
-		return err
+		return 0, err
 	}
-	if err := tt.gossip.Publish(ctx, wire.MarshalUpdate(&u)); err != nil {
-		return err
+	data := wire.MarshalUpdate(&u)
+	if size = len(data); u.Previous == u.Digest.Version {
+		size = wire.MaxRumor
+	}
+	if err := tt.gossip.Publish(ctx, data); err != nil {
+		return size, err
 	}
 	r.counters.one(CountPublish, "ok")
-	return nil
+	return size, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/p2pnode/p2pnode/gossipstate"
 	"github.com/p2pnode/p2pnode/gossipstate/liveness"
+	"github.com/p2pnode/p2pnode/gossipstate/reconcile"
 	"github.com/p2pnode/p2pnode/gossipstate/wire"
 )
 
@@ -31,8 +32,14 @@ type table struct {
 	disk   disk
 	feeds  map[*feed[Transition]]bool // watchers of members
 
-	syncsStarted int // sessions of ours that run
-	syncsServed  int // sessions of others that run
+	quarantine gossipstate.Quarantine // owners that were forgotten
+	sleepers   sleepers               // owners that may have been forgotten while this node was down
+	lifeChecks *bucket                // hashing for the two
+
+	syncsStarted int       // sessions of ours that run
+	syncBegan    time.Time // when the newest of them did
+	syncsServed  int       // sessions of others that run
+	sessionBytes int       // that a session of an ordinary connection may send
 	pullsRunning int
 	beatsOpening int
 
@@ -43,6 +50,7 @@ type table struct {
 	synced        bool
 	nextBackstop  time.Time
 	nextHousework time.Time
+	nextStamps    time.Time
 }
 
 // topicTable is one state topic.
@@ -50,19 +58,27 @@ type topicTable struct {
 	name      string
 	domain    wire.Domain
 	state     *gossipstate.State
-	validated bool // our validator is registered
+	items     *reconcile.Items // of what state holds: the set that is reconciled
+	validated bool             // our validator is registered
 	gossip    *pubsub.Topic
 	sub       *pubsub.Subscription
 	published gossipstate.Version // newest own version that was published as a rumor
 	wake      chan struct{}       // holds a token while there is something to publish
 	rates     map[gossipstate.ID]*bucket
 	newest    map[gossipstate.ID]gossipstate.Digest // of owners with a gap: the newest digest seen
+	evidence  gossipstate.Evidence                  // proofs that owners signed two histories
 	feeds     map[*feed[Event]]string               // watchers, with the prefix they watch
-	seq       uint64
+	self      gossipstate.ID
+	began     uint64 // seq at the start of the process
+	seq       uint64 // of the newest event
+	recent    recent
+	history   *gossipstate.History
 }
 
 func newTable(r *Replica) (*table, error) {
-	live, err := liveness.New(r.cfg.Liveness, r.self, time.Now())
+	judge := r.cfg.Liveness
+	judge.Alone = true // accusations are not published yet
+	live, err := liveness.New(judge, r.self, time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -70,17 +86,27 @@ func newTable(r *Replica) (*table, error) {
 		r: r, live: live, rng: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		topics: map[string]*topicTable{}, links: map[peer.ID]*link{}, pulls: map[pullKey]*pull{},
 		feeds: map[*feed[Transition]]bool{}, firstSync: make(chan struct{}), disk: newDisk(),
+		sleepers: newSleepers(), lifeChecks: newBucket(lifeRate, lifeBurst, time.Now()),
+		sessionBytes: sessionBytes,
 	}
+	began := uint64(time.Now().UnixMicro())
 	for _, name := range r.topics {
 		domain := wire.Domain{Network: r.cfg.Network, Topic: name}
 		t.topics[name] = &topicTable{
-			name: name, domain: domain, state: gossipstate.New(gossipstate.DefaultConfig(domain)),
+			name: name, domain: domain, state: gossipstate.New(gossipstate.DefaultConfig(domain)), items: reconcile.NewItems(t.rng),
 			wake: make(chan struct{}, 1), rates: map[gossipstate.ID]*bucket{},
 			newest: map[gossipstate.ID]gossipstate.Digest{}, feeds: map[*feed[Event]]string{},
+			self: r.self, began: began, seq: began,
+			history: gossipstate.NewHistory(name, r.cfg.History, gossipstate.DefaultHistoryBytes),
 		}
 	}
 	if err := t.load(); err != nil {
 		return nil, err
+	}
+	for _, tt := range t.topics {
+		for _, item := range tt.state.Items() {
+			t.list(tt, item)
+		}
 	}
 	return t, nil
 }
@@ -111,7 +137,9 @@ func (t *table) loop(ctx context.Context, introduced <-chan error) error {
 }
 
 func (t *table) tick(now time.Time) {
-	t.transitions(t.live.Tick(now))
+	if !t.r.follows { // it hears no beats, so it judges nobody
+		t.transitions(t.live.Tick(now))
+	}
 	t.duePulls(now)
 	t.dueSyncs(now)
 	t.openBeats(now)
@@ -122,7 +150,10 @@ func (t *table) tick(now time.Time) {
 	}
 }
 
-const houseworkEvery = time.Second
+const (
+	houseworkEvery = time.Second
+	stampEvery     = time.Minute // old tombstones, and lives to bring up to date on disk
+)
 
 // housework is what may wait a second: expiry, forgetting, rate buckets that are full again, the disk.
 func (t *table) housework(now time.Time) {
@@ -135,27 +166,23 @@ func (t *table) housework(now time.Time) {
 		}
 	}
 	for _, owner := range t.live.ForgetCandidates(now) {
-		t.forget(owner)
+		t.forget(owner, now)
+	}
+	t.expireMemories(now)
+	if now.After(t.nextStamps) {
+		t.nextStamps = now.Add(min(stampEvery, t.r.cfg.Liveness.ForgetAfter/stampsPerForget))
+		if t.r.follows {
+			t.forgetUnheard(now)
+		}
+		for _, tt := range t.topics {
+			t.forgetTombstones(tt, now)
+		}
+		t.stampLives(now, t.r.cfg.Liveness.ForgetAfter/stampsPerForget)
 	}
 	for p := range t.links {
 		t.disconnected(p) // a stream may make a link after the end of its connection
 	}
 	t.flush()
-}
-
-// forget drops an owner from every topic.
-func (t *table) forget(owner gossipstate.ID) {
-	for _, tt := range t.topics {
-		item, held := tt.state.Item(owner)
-		if !held {
-			continue
-		}
-		result := tt.state.Drop(owner)
-		t.unlist(tt, item)
-		t.notify(tt, result.Events, true)
-		t.disk.dirty(tt.name, owner).all()
-	}
-	t.live.Forget(owner)
 }
 
 // join subscribes to the gossipsub topics and starts what serves them.
@@ -182,7 +209,9 @@ func (t *table) joinTopic(tt *topicTable) error {
 		return err
 	}
 	t.tasks.spawn(func(ctx context.Context) { drain(ctx, tt.sub) })
-	t.tasks.spawn(func(ctx context.Context) { t.r.publish(ctx, tt) })
+	if !t.r.follows {
+		t.tasks.spawn(func(ctx context.Context) { t.r.publish(ctx, tt) })
+	}
 	return nil
 }
 

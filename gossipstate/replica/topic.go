@@ -19,28 +19,39 @@ import (
 // minTTL is the shortest life of a key: expiry is looked at once a second.
 const minTTL = time.Second
 
-// Topic is a handle on one state topic of a running replica. It may be used concurrently.
-type Topic struct {
+// Reader is a handle on one state topic of a running replica or follower, for reading. It may be used concurrently.
+type Reader struct {
 	r    *Replica
 	name string
 }
 
+// Topic is a handle on one state topic of a running replica. It may be used concurrently.
+type Topic struct{ Reader }
+
 // Topic is the handle for a topic of the configuration; "" is the first one. "members" can be read, not written. Error:
 // *UnknownTopicError.
 func (r *Replica) Topic(name string) (*Topic, error) {
+	reader, err := r.reader(name)
+	if err != nil {
+		return nil, err
+	}
+	return &Topic{reader}, nil
+}
+
+func (r *Replica) reader(name string) (Reader, error) {
 	if name == "" {
 		name = r.topics[1]
 	}
 	if !slices.Contains(r.topics, name) {
-		return nil, &UnknownTopicError{name}
+		return Reader{}, &UnknownTopicError{name}
 	}
-	return &Topic{r, name}, nil
+	return Reader{r, name}, nil
 }
 
 // Name is the name of the topic.
-func (t *Topic) Name() string { return t.name }
+func (t *Reader) Name() string { return t.name }
 
-func (t *Topic) do(ctx context.Context, f func(*table, *topicTable)) error {
+func (t *Reader) do(ctx context.Context, f func(*table, *topicTable)) error {
 	return t.r.do(ctx, func(tb *table) { f(tb, tb.topics[t.name]) })
 }
 
@@ -81,7 +92,7 @@ func (t *Topic) Write(ctx context.Context, mutations ...gossipstate.Mutation) ([
 	return t.write(ctx, nil, slices.Clone(mutations)...)
 }
 
-func (t *Topic) write(ctx context.Context, ifClock *gossipstate.Clock, mutations ...gossipstate.Mutation) (written []Written, err error) {
+func (t *Topic) write(ctx context.Context, ifClock *gossipstate.Clock, mutations ...gossipstate.Mutation) ([]Written, error) {
 	if t.name == wire.Members {
 		return nil, ErrReservedKey
 	}
@@ -96,18 +107,7 @@ func (t *Topic) write(ctx context.Context, ifClock *gossipstate.Clock, mutations
 		mutations[i].Value = slices.Clone(mutations[i].Value) // it stays the caller's
 	}
 	peers := len(t.r.pubsub.ListPeers(GossipTopic(t.r.cfg.Network, t.name)))
-	stopped := t.do(ctx, func(tb *table, tt *topicTable) {
-		if err = tb.checkClock(tt, ifClock, mutations); err != nil {
-			return
-		}
-		if _, err = tb.commit(tt, mutations, time.Now()); err != nil {
-			return
-		}
-		for _, m := range mutations {
-			written = append(written, Written{Value: tt.value(tt.state.GetOwned(t.r.self, m.Key)), PeersSent: peers})
-		}
-	})
-	return written, errors.Join(stopped, err)
+	return t.commitWrite(ctx, &ownWrite{ifClock: ifClock, mutations: mutations, peers: peers, done: make(chan struct{})})
 }
 
 // checkClock enforces WriteOptions.IfClock on the first mutation.
@@ -137,7 +137,7 @@ func (tt *topicTable) read(key string, owner gossipstate.ID) gossipstate.Record 
 
 // Get is the value under key: with owner "" that of the merged view, or for a key that is its writer's alone this node's
 // own; else the entry of owner. ErrNotFound when there is none or it is deleted.
-func (t *Topic) Get(ctx context.Context, key string, owner peer.ID) (v Value, err error) {
+func (t *Reader) Get(ctx context.Context, key string, owner peer.ID) (v Value, err error) {
 	id, err := t.r.ownerOrSelf(owner)
 	if err != nil {
 		return Value{}, err
@@ -164,7 +164,7 @@ func (r *Replica) ownerOrSelf(owner peer.ID) (gossipstate.ID, error) {
 }
 
 // List is what o chooses, sorted by key, then owner.
-func (t *Topic) List(ctx context.Context, o ListOptions) (values []Value, err error) {
+func (t *Reader) List(ctx context.Context, o ListOptions) (values []Value, err error) {
 	id, err := t.r.ownerOrSelf(o.Owner)
 	if err != nil {
 		return nil, err
@@ -184,7 +184,7 @@ func (t *Topic) List(ctx context.Context, o ListOptions) (values []Value, err er
 }
 
 // Digest sums up what this replica holds of the topic.
-func (t *Topic) Digest(ctx context.Context) (d Digest, err error) {
+func (t *Reader) Digest(ctx context.Context) (d Digest, err error) {
 	err = t.do(ctx, func(_ *table, tt *topicTable) {
 		totals := tt.state.Totals()
 		d = Digest{

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -50,22 +51,52 @@ const (
 	Put EventKind = iota + 1
 	// Deleted: the key is gone.
 	Deleted
-	// Lost: the value of another owner won over a live one; Old is the loser, New the winner. A Put for New comes with it.
+	// Lost: Old, a value that somebody wrote, lost to New, whose writer need not have known of it: see Event.Why. It changes
+	// nothing by itself: if New is new, its own Put or Deleted follows.
 	Lost
 	// Synced: the snapshot is complete; what follows are changes.
 	Synced
-	// Lagged: the reader was too slow, Missed events were dropped. A fresh snapshot and Synced follow.
+	// Lagged: the reader was too slow, or resumed from too long ago; Missed events were dropped. A fresh snapshot and Synced
+	// follow.
 	Lagged
+)
+
+// Cause says what brought an Event.
+type Cause string
+
+// Causes. Others may come: treat what you do not know as news of a peer.
+const (
+	CauseWrite     Cause = "write"     // this node wrote
+	CauseRumor     Cause = "rumor"     // a peer's rumor
+	CauseSync      Cause = "sync"      // anti-entropy
+	CauseImport    Cause = "import"    // an operator imported it
+	CauseExpired   Cause = "expired"   // the life that its writer gave the value is over
+	CauseForgotten Cause = "forgotten" // this replica holds the owner no more
 )
 
 // Event is one change of a topic as this replica saw it.
 type Event struct {
-	Seq    uint64 // grows by one with every change of the topic, while the process lives
+	// Seq grows by one with every change of the topic, whatever a reader watches of it. It begins at the start of the process
+	// in unix microseconds, so that the numbers of an earlier process are smaller.
+	Seq    uint64
 	Kind   EventKind
-	Old    Value // zero when there was none
-	New    Value // zero for Synced and Lagged; Deleted set for Deleted
-	Remote bool  // the change came from a peer
-	Missed uint64
+	Old    Value  // zero when there was none
+	New    Value  // zero for Synced and Lagged; Deleted set for Deleted. Its Clock is the key's version, its Owner the origin
+	Remote bool   // the change came from a peer
+	Cause  Cause  // "" in a snapshot, and of Synced and Lagged
+	Missed uint64 // of Lagged; 0: not known
+}
+
+// Why says, of Lost, for people, what decided; "" of others.
+func (e *Event) Why() string {
+	switch {
+	case e.Kind != Lost:
+		return ""
+	case e.Old.Clock == e.New.Clock:
+		return "same clock, higher id wins"
+	default:
+		return fmt.Sprintf("it came when version %d was here", e.New.Clock)
+	}
 }
 
 // Digest sums up what a replica holds of one topic.
@@ -100,6 +131,8 @@ type Member struct {
 	Tags       map[string]string
 	Agrees     bool // its last beat showed our fingerprints; meaningful for neighbours only
 	Neighbour  bool // beats run between it and this node
+
+	Equivocated bool // it is proved that it signed two histories: see Reader.Equivocation
 }
 
 // Transition is a change of a member's status.

@@ -14,10 +14,22 @@ import (
 // keys, of each owner's entry for keys of its own. A reader that falls behind gets Lagged with the number of events it
 // missed, then the snapshot anew. It ends when the loop breaks, and with an error when ctx ends or the replica stops. Any
 // call to the replica is allowed inside the loop.
-func (t *Topic) Watch(ctx context.Context, prefix string) iter.Seq2[Event, error] {
+func (t *Reader) Watch(ctx context.Context, prefix string) iter.Seq2[Event, error] {
+	return t.watch(ctx, prefix, func(tt *topicTable) []Event { return tt.snapshot(prefix) })
+}
+
+// Resume is Watch for a reader that has seen all up to the event of number since: it yields Synced, of that number, and the
+// changes after it. When this replica does not remember all of those (it does the newest 4,096, up to 4 MiB, of this
+// process), it yields Lagged and goes on as Watch does.
+func (t *Reader) Resume(ctx context.Context, prefix string, since uint64) iter.Seq2[Event, error] {
+	return t.watch(ctx, prefix, func(tt *topicTable) []Event { return tt.resumed(prefix, since) })
+}
+
+// watch yields what begin gives and the changes after that.
+func (t *Reader) watch(ctx context.Context, prefix string, begin func(*topicTable) []Event) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		f := newFeed[Event]()
-		events, _, err := t.watchFrom(ctx, f, prefix)
+		events, _, err := t.watchFrom(ctx, f, prefix, begin)
 		if err == nil {
 			defer t.do(context.WithoutCancel(ctx), func(_ *table, tt *topicTable) { delete(tt.feeds, f) })
 		}
@@ -47,8 +59,8 @@ func (t *Topic) Watch(ctx context.Context, prefix string) iter.Seq2[Event, error
 }
 
 // catchUp is what a reader sees after the events that waited for it, when others did not fit: Lagged and a new snapshot.
-func (t *Topic) catchUp(ctx context.Context, f *feed[Event], prefix string, missed uint64) ([]Event, error) {
-	snapshot, skipped, err := t.watchFrom(ctx, f, prefix)
+func (t *Reader) catchUp(ctx context.Context, f *feed[Event], prefix string, missed uint64) ([]Event, error) {
+	snapshot, skipped, err := t.watchFrom(ctx, f, prefix, func(tt *topicTable) []Event { return tt.snapshot(prefix) })
 	if err != nil {
 		return nil, err
 	}
@@ -58,43 +70,84 @@ func (t *Topic) catchUp(ctx context.Context, f *feed[Event], prefix string, miss
 	return append([]Event{{Seq: synced.Seq, Kind: Lagged, Missed: missed}}, snapshot...), nil
 }
 
-// watchFrom registers f and returns the snapshot that its events follow, with Synced at its end, and how many events that
-// waited in f the snapshot makes up for.
-func (t *Topic) watchFrom(ctx context.Context, f *feed[Event], prefix string) (snapshot []Event, skipped uint64, err error) {
+// watchFrom registers f and returns the events that its events follow, and how many that waited in f those make up for.
+func (t *Reader) watchFrom(ctx context.Context, f *feed[Event], prefix string, begin func(*topicTable) []Event,
+) (events []Event, skipped uint64, err error) {
 	err = t.do(ctx, func(_ *table, tt *topicTable) {
 		waiting, missed := f.take()
 		skipped = uint64(len(waiting)) + missed
 		tt.feeds[f] = prefix
-		for _, rec := range tt.state.List(prefix) {
-			if rec.Live() {
-				snapshot = append(snapshot, Event{Seq: tt.seq, Kind: Put, New: tt.value(rec), Remote: rec.Owner != t.r.self})
-			}
-		}
-		snapshot = append(snapshot, Event{Seq: tt.seq, Kind: Synced})
+		events = begin(tt)
 	})
-	return snapshot, skipped, err
+	return events, skipped, err
 }
 
-// notify gives the events of one change to the watchers of the topic.
-func (t *table) notify(tt *topicTable, events []gossipstate.Event, remote bool) {
+// snapshot is what is under prefix, with Synced at its end.
+func (tt *topicTable) snapshot(prefix string) []Event {
+	var events []Event
+	for _, rec := range tt.state.List(prefix) {
+		if rec.Live() {
+			events = append(events, Event{Seq: tt.seq, Kind: Put, New: tt.value(rec), Remote: rec.Owner != tt.self})
+		}
+	}
+	return append(events, Event{Seq: tt.seq, Kind: Synced})
+}
+
+// resumed is what a reader has missed that has seen all up to since.
+func (tt *topicTable) resumed(prefix string, since uint64) []Event {
+	missed, remembered := tt.recent.after(since, tt.seq)
+	if !remembered {
+		return append([]Event{{Seq: tt.seq, Kind: Lagged, Missed: tt.seq - min(tt.seq, max(since, tt.began))}}, tt.snapshot(prefix)...)
+	}
+	events := []Event{{Seq: since, Kind: Synced}}
+	for i, e := range missed {
+		if strings.HasPrefix(e.event.Key, prefix) {
+			events = append(events, tt.eventOf(&e, since+1+uint64(i)))
+		}
+	}
+	return events
+}
+
+// notify gives the events of one change to the watchers of the topic, and keeps them for those who come back.
+func (t *table) notify(tt *topicTable, events []gossipstate.Event, cause Cause) {
+	if cause != CauseForgotten {
+		tt.history.Take(events)
+	}
 	for _, e := range events {
 		tt.seq++
+		r := recentEvent{e, causeOf(&e, cause), cause != CauseWrite}
+		tt.recent.add(r)
 		if len(tt.feeds) == 0 {
 			continue
 		}
-		out := Event{Seq: tt.seq, Kind: eventKinds[e.Kind], Old: tt.value(e.Old), New: tt.value(e.New), Remote: remote}
-		if e.Kind == gossipstate.EventDelete {
-			out.New.Key, out.New.Deleted = e.Key, true
-			if out.New.Owner == "" { // the entry is gone altogether, without a tombstone
-				out.New.Owner = out.Old.Owner
-			}
-		}
+		out := tt.eventOf(&r, tt.seq)
 		for f, prefix := range tt.feeds {
 			if strings.HasPrefix(e.Key, prefix) {
-				f.put(out)
+				f.put(out, len(out.Old.Value)+len(out.New.Value))
 			}
 		}
 	}
+}
+
+// causeOf is cause, but of a tombstone that keeps the clock of what it ends: only expiry shows readers such a one.
+func causeOf(e *gossipstate.Event, cause Cause) Cause {
+	if e.Kind == gossipstate.EventDelete && e.New.Entry != nil && e.New.Owner == e.Old.Owner && e.New.Entry.Clock == e.Old.Entry.Clock {
+		return CauseExpired
+	}
+	return cause
+}
+
+// eventOf is an event as readers see it.
+func (tt *topicTable) eventOf(r *recentEvent, seq uint64) Event {
+	e := &r.event
+	out := Event{Seq: seq, Kind: eventKinds[e.Kind], Old: tt.value(e.Old), New: tt.value(e.New), Remote: r.remote, Cause: r.cause}
+	if e.Kind == gossipstate.EventDelete {
+		out.New.Key, out.New.Deleted = e.Key, true
+		if out.New.Owner == "" { // the entry is gone altogether, without a tombstone
+			out.New.Owner = out.Old.Owner
+		}
+	}
+	return out
 }
 
 var eventKinds = map[gossipstate.EventKind]EventKind{
@@ -140,7 +193,7 @@ func (t *table) transitions(all []liveness.Transition) {
 		t.r.counters.one(CountTransition, out.To)
 		t.r.log.Debug("member "+out.To, "peer", id, "name", out.Name, "from", out.From, "phi", out.Phi, "reason", out.Reason)
 		for f := range t.feeds {
-			f.put(out)
+			f.put(out, 0)
 		}
 	}
 }
