@@ -40,6 +40,10 @@ func (p *process) receive(t *topic, v *wire.Verified, a arrival, now time.Time) 
 		outcome, err = p.receiveOwn(t, v, a, now)
 		return outcome, false, err
 	}
+	if owner != p.node.id && p.refuses(t, &v.Update().Digest, a.age) {
+		p.node.Forgotten++
+		return gossipstate.Stale, false, nil
+	}
 	if t.index != members && owner != p.node.id {
 		if _, _, known := p.topic[members].state.Digest(owner); !known {
 			p.requestPull(p.topic[members], owner, a.from, now)
@@ -104,6 +108,7 @@ func (p *process) applied(t *topic, owner wire.ID, result *gossipstate.Result, a
 		p.dropPull(t, owner)
 	}
 	if t.index == members {
+		p.quarantine.Lift(owner)
 		heard := now
 		if !a.heard {
 			heard = now.Add(-a.age)
@@ -116,6 +121,9 @@ func (p *process) applied(t *topic, owner wire.ID, result *gossipstate.Result, a
 }
 
 func (p *process) tellLiveness(d *wire.Digest, heard, now time.Time) {
+	if p.node.follows {
+		return
+	}
 	transitions, err := p.live.Digest(*d, heard, now)
 	if err != nil {
 		p.s.fail("node %d: the member table refused %s: %v", p.node.index, d.Owner, err)

@@ -50,7 +50,7 @@ func (p *process) openBeats(now time.Time) {
 		return
 	}
 	for running := p.neighbours(); running < neighboursWanted; running++ {
-		l := p.randomLink(func(l *link) bool { return l.beats == nil && !now.Before(l.beatsAt) })
+		l := p.randomLink(func(l *link) bool { return l.beats == nil && !l.peer.follows && !now.Before(l.beatsAt) })
 		if l == nil {
 			return
 		}

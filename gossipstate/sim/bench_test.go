@@ -94,3 +94,51 @@ func BenchmarkIdleSecond(b *testing.B) {
 		})
 	}
 }
+
+// A network of n nodes that has just started, and one write: virtual time and bytes until all agree. From 1,000 nodes on 100
+// are members and all others follow. Every event is checked as in the tests.
+func BenchmarkNetwork(b *testing.B) {
+	for _, n := range []int{128, 1000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for b.Loop() {
+				runNetwork(b, n)
+			}
+		})
+	}
+}
+
+func runNetwork(b *testing.B, n int) {
+	cfg := DefaultConfig(1, n)
+	cfg.BeatLength = 200
+	if n >= 1000 {
+		cfg.Followers = n - 100
+	}
+	w := newWorld(b, cfg)
+	began := time.Now()
+	joined := w.within(time.Minute, func() bool {
+		return w.Published(0) && len(w.Members(0)) == w.members() && w.Converged()
+	}, "all know all members")
+	w.run(5 * time.Second)
+	w.ResetSpread()
+	before := w.Total()
+	w.set(0, "color", "teal")
+	spread := w.within(20*time.Second, w.Converged, "all have the write")
+	after, rumor := w.Total(), w.Spread()
+	if w.Now() < time.Minute {
+		w.run(time.Minute - w.Now())
+	}
+	b.ReportMetric(joined.Seconds(), "virtual-s/join")
+	b.ReportMetric(float64(before.Bytes())/float64(n), "join-B/node")
+	b.ReportMetric(spread.Seconds()*1000, "virtual-ms/write")
+	b.ReportMetric(spread.Seconds()/cfg.AntiEntropy.Seconds(), "rounds/write")
+	b.ReportMetric(float64(after.Bytes()-before.Bytes())/float64(n), "write-B/node")
+	b.ReportMetric(float64(rumor.Redundant)/float64(max(1, rumor.First)), "redundant/first")
+	b.ReportMetric(float64(w.Events())/time.Since(began).Seconds(), "events/s")
+}
+
+// Two hundred machines, each set up anew five times in ten minutes: see churn.
+func BenchmarkChurn(b *testing.B) {
+	for b.Loop() {
+		churn(b, 200)
+	}
+}

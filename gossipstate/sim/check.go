@@ -206,7 +206,7 @@ func (s *Sim) surelyAlive(by, m *node) bool {
 
 // proofTime is how long a beat may take to the farthest node: two background periods, and a beat and some hops to settle.
 func (s *Sim) proofTime() time.Duration {
-	period := max(liveness.BackgroundMin, time.Duration(len(s.nodes))*30*time.Second/time.Duration(s.cfg.Liveness.BeatBudget))
+	period := max(liveness.BackgroundMin, time.Duration(s.members())*30*time.Second/time.Duration(s.cfg.Liveness.BeatBudget))
 	return 2*period + 10*(s.cfg.Liveness.BeatInterval+s.cfg.Latency+s.cfg.Jitter)
 }
 

@@ -79,7 +79,7 @@ func (w *world) start() {
 	w.t.Helper()
 	w.run(w.cfg.StartSpread)
 	w.within(w.cfg.FirstSync+w.cfg.AntiEntropy, func() bool {
-		return w.Converged() && w.State(0) != nil && len(w.Members(0)) == len(w.nodes)
+		return w.Converged() && w.State(0) != nil && len(w.Members(0)) == w.members()
 	}, "all nodes know each other")
 }
 

@@ -84,7 +84,14 @@ func (w *world) requireLeft(leavers []int) {
 		leaves[node] = true
 		w.Leave(node)
 	}
-	w.run(time.Second)
+	w.within(2*time.Second, func() bool {
+		for node := range leaves {
+			if w.Up(node) {
+				return false
+			}
+		}
+		return true
+	}, "all who leave have told others and stopped")
 	left, views := 0, 0
 	for i := range w.nodes {
 		for _, v := range w.Members(i) {

@@ -167,7 +167,7 @@ func (s *Sim) changeSides() {
 	s.parted = s.clock
 }
 
-// path says whether frames can reach b from a over nodes that run: over standing links, in any number of hops.
+// path says whether beats can reach b from a over members that run: over standing links, in any number of hops.
 func (s *Sim) path(a, b *node) bool {
 	reached := map[*node]bool{a: true}
 	for next := []*node{a}; len(next) > 0; next = next[1:] {
@@ -176,7 +176,7 @@ func (s *Sim) path(a, b *node) bool {
 		}
 		for _, e := range next[0].edges {
 			other := e.nodes[1-e.side(next[0])]
-			if !reached[other] && e.stands() && other.proc != nil && !other.isFrozen() && !s.separated(next[0], other) {
+			if !reached[other] && !other.follows && e.stands() && other.proc != nil && !other.isFrozen() && !s.separated(next[0], other) {
 				reached[other] = true
 				next = append(next, other)
 			}

@@ -14,30 +14,35 @@ import (
 
 // node is one identity with its disk. It runs as a process, or is down.
 type node struct {
-	index  int
-	id     wire.ID
-	key    ed25519.PrivateKey
-	edges  []*edge
-	proc   *process      // nil: down
-	starts uint64        // processes so far
-	frozen time.Duration // no event of its process before it
-	since  time.Duration // when it was last started or thawed
-	disk   disk
-	said   history // what it signed, by topic
-	lost   bool    // it has lost its store once: what it says may fork
+	index   int
+	follows bool // it only reads
+	id      wire.ID
+	key     ed25519.PrivateKey
+	edges   []*edge
+	proc    *process      // nil: down
+	starts  uint64        // processes so far
+	ahead   time.Duration // of its wall clock before the true time
+	frozen  time.Duration // no event of its process before it
+	since   time.Duration // when it was last started or thawed
+	disk    disk
+	said    history // what it signed, by topic
+	lost    bool    // it has lost its store once: what it says may fork
 	Counters
 }
 
-func newNode(s *Sim, index int) *node {
+func newNode(s *Sim, index int, follows bool) *node {
 	var name [16]byte
 	binary.BigEndian.PutUint64(name[:], s.cfg.Seed)
 	binary.BigEndian.PutUint64(name[8:], uint64(index))
 	seed := sha256.Sum256(name[:])
 	key := ed25519.NewKeyFromSeed(seed[:])
-	return &node{index: index, key: key, id: wire.ID(key.Public().(ed25519.PublicKey)), said: newHistory()}
+	return &node{index: index, follows: follows, key: key, id: wire.ID(key.Public().(ed25519.PublicKey)), said: newHistory()}
 }
 
 func (n *node) sign(message []byte) []byte { return ed25519.Sign(n.key, message) }
+
+// wall is what the node's wall clock shows at now. What measures time does not use it: that clock is steady.
+func (n *node) wall(now time.Time) time.Time { return now.Add(n.ahead) }
 
 func (n *node) isFrozen() bool { return n.proc != nil && n.frozen > n.proc.s.clock }
 
@@ -45,6 +50,7 @@ func (n *node) isFrozen() bool { return n.proc != nil && n.frozen > n.proc.s.clo
 type disk struct {
 	generation wire.Generation // the largest taken
 	copies     []stored
+	quarantine []gossipstate.Forgotten
 }
 
 // stored is the copy of one owner on one topic.
@@ -78,6 +84,8 @@ type process struct {
 	syncsStarted int // of ours that run, pulls not counted
 	syncsServed  int // of others that run
 	pullsRunning int
+
+	quarantine gossipstate.Quarantine // owners that were forgotten
 
 	beats     []wire.Beat // that go out with beat beatsAt of this node: it and those of others
 	beatsAt   uint32
@@ -114,7 +122,9 @@ const (
 func (s *Sim) start(n *node) {
 	n.starts++
 	n.since = s.clock
-	live, err := liveness.New(s.cfg.Liveness, n.id, s.now())
+	judge := s.cfg.Liveness
+	judge.Alone = true // accusations are not published yet
+	live, err := liveness.New(judge, n.id, s.now())
 	if err != nil {
 		panic("sim: the configuration was checked: " + err.Error())
 	}
@@ -142,8 +152,11 @@ func (s *Sim) start(n *node) {
 func (p *process) load() {
 	d := &p.node.disk
 	now := p.s.now()
-	d.generation = max(d.generation+1, wire.Generation(uint64(now.Unix())<<16|uint64(p.rng.Uint32N(1<<16))))
+	d.generation = max(d.generation+1, wire.Generation(uint64(p.node.wall(now).Unix())<<16|uint64(p.rng.Uint32N(1<<16))))
 	p.me.generation = d.generation
+	for _, f := range d.quarantine {
+		p.quarantine.Add(f)
+	}
 	for i := range d.copies {
 		c := &d.copies[i]
 		t := p.topic[c.topic]
@@ -166,7 +179,7 @@ func (p *process) load() {
 			p.tellLiveness(&v.Update().Digest, c.heard, now)
 		}
 	}
-	d.copies = nil
+	d.copies, d.quarantine = nil, nil
 }
 
 // stop ends the process. Killed, it loses what it learnt of others in its last second; in good order it writes that too.
@@ -184,7 +197,7 @@ func (p *process) running() bool { return p != nil && p.node.proc == p }
 
 // store makes the disk what the process held. Own copies are written before anybody sees them.
 func (p *process) store(all bool) {
-	p.node.disk.copies = nil
+	p.node.disk.copies, p.node.disk.quarantine = nil, p.quarantine.All()
 	for i, t := range p.topic {
 		for _, item := range t.state.Items() {
 			held := t.held[item.Owner]
@@ -206,7 +219,9 @@ func (p *process) store(all bool) {
 func (p *process) tick() {
 	now := p.s.now()
 	p.s.after(tickEvery, p, p.tick)
-	p.transitions(p.live.Tick(now))
+	if !p.node.follows {
+		p.transitions(p.live.Tick(now))
+	}
 	p.duePulls(now)
 	p.dueSyncs(now)
 	p.openBeats(now)
@@ -229,15 +244,39 @@ func (p *process) housework(now time.Time) {
 		}
 	}
 	for _, owner := range p.live.ForgetCandidates(now) {
-		for _, t := range p.topic {
-			if d, _, held := t.state.Digest(owner); held {
-				t.state.Drop(owner)
-				delete(t.held, owner)
-				p.unlist(t, &d)
-			}
-		}
-		p.live.Forget(owner)
+		p.forget(owner, now)
 	}
+	p.quarantine.Expire(now)
+}
+
+// forget drops an owner from every topic, and remembers at which point: a peer that remembers longer does not bring it back.
+func (p *process) forget(owner wire.ID, now time.Time) {
+	if d, _, held := p.topic[members].state.Digest(owner); held {
+		f := gossipstate.Forgotten{Owner: owner, Generation: d.Generation, Version: d.Version, Since: now}
+		if proof, known := p.live.Proof(owner); known && proof.Generation == f.Generation && proof.Version == f.Version {
+			f.Beat = proof.Index
+		}
+		p.quarantine.Add(f)
+	}
+	for _, t := range p.topic {
+		if d, _, held := t.state.Digest(owner); held {
+			t.state.Drop(owner)
+			delete(t.held, owner)
+			p.unlist(t, &d)
+		}
+	}
+	p.live.Forget(owner)
+}
+
+// refuses says whether a digest is of an owner that was forgotten and proves no later life than it had then: here, or, by
+// its age, everywhere.
+func (p *process) refuses(t *topic, d *wire.Digest, age time.Duration) bool {
+	_, quarantined := p.quarantine.Get(d.Owner)
+	if quarantined && (t.index != members || p.quarantine.Refuses(d)) {
+		return true
+	}
+	_, _, held := t.state.Digest(d.Owner)
+	return !held && age > p.s.cfg.Liveness.ForgetAfter
 }
 
 // bucket is a token bucket: burst tokens, refilled at rate a second.

@@ -26,6 +26,7 @@ type Counters struct {
 	Stale, Gaps, Mismatches, Full uint64
 	OwnerUnknown, OverRate        uint64
 	OwnNewer                      uint64 // digests of its own that it did not sign
+	Forgotten                     uint64 // updates of owners that were forgotten
 }
 
 // Bytes is everything that was sent.
@@ -49,6 +50,7 @@ func (s *Sim) Total() Counters {
 			t.Applied[i] += c.Applied[i]
 		}
 		t.Stale, t.Gaps, t.Mismatches, t.Full = t.Stale+c.Stale, t.Gaps+c.Gaps, t.Mismatches+c.Mismatches, t.Full+c.Full
+		t.Forgotten += c.Forgotten
 		t.OwnerUnknown, t.OverRate, t.OwnNewer = t.OwnerUnknown+c.OwnerUnknown, t.OverRate+c.OverRate, t.OwnNewer+c.OwnNewer
 	}
 	return t
@@ -187,7 +189,7 @@ func (s *Sim) Converged() bool {
 		p := n.proc
 		switch {
 		case p == nil:
-		case !p.me.published:
+		case !p.me.published && !n.follows:
 			return false
 		case first == nil:
 			first = p

@@ -53,12 +53,32 @@ func (s *Sim) Restart(node int, lostStore bool) {
 	s.start(n)
 }
 
+// Replace kills the node and starts another one in its place, with an identity and a disk of its own: the machine was set up
+// anew. It returns the new node; the old one stays down for good.
+func (s *Sim) Replace(node int) int {
+	s.Kill(node)
+	old := s.nodes[node]
+	n := s.add(old.follows)
+	n.edges, old.edges = old.edges, nil
+	for _, e := range n.edges {
+		e.nodes[e.side(old)] = n
+	}
+	if s.sides != nil {
+		s.sides = append(s.sides, s.sides[node])
+	}
+	s.start(n)
+	return n.index
+}
+
 // Freeze stops the node's process for d, as SIGSTOP does: what comes meanwhile waits.
 func (s *Sim) Freeze(node int, d time.Duration) {
 	n := s.nodes[node]
 	n.frozen = max(n.frozen, s.clock+d)
 	n.since = n.frozen
 }
+
+// SetClock has the node's wall clock stand so much ahead of the true time from now on, or behind it.
+func (s *Sim) SetClock(node int, ahead time.Duration) { s.nodes[node].ahead = ahead }
 
 // leaving is a process that is about to stop.
 type leaving struct {
@@ -73,7 +93,7 @@ func (s *Sim) Leave(node int) {
 		return
 	}
 	p.leaving = &leaving{}
-	if !p.me.published {
+	if !p.me.published { // nor a follower: nobody knows of it
 		p.stop(true)
 		return
 	}

@@ -46,7 +46,7 @@ func (p *process) selfOn(t *topic) gossipstate.Self {
 	self := gossipstate.Self{ID: p.node.id, Generation: p.me.generation, Status: p.me.status}
 	if t.index == members {
 		self.BeatAnchor = p.me.chain.Anchor()
-		self.BeatT0 = uint64(p.me.t0.UnixMilli())
+		self.BeatT0 = uint64(p.node.wall(p.me.t0).UnixMilli())
 		self.BeatInterval = p.me.interval
 		self.BeatLength = p.me.chain.Length()
 	}
@@ -56,7 +56,7 @@ func (p *process) selfOn(t *topic) gossipstate.Self {
 // publishSelf signs the first digest of this process's generation, with the node's name: from here on it writes. It
 // comes after the first sync, or when Config.FirstSync is over.
 func (p *process) publishSelf() {
-	if p.me.published || p.leaving != nil {
+	if p.me.published || p.leaving != nil || p.node.follows {
 		return
 	}
 	now := p.s.now()
@@ -129,8 +129,9 @@ func (p *process) commit(t *topic, mutations []gossipstate.Mutation, now time.Ti
 	if !p.me.published || p.me.conflict {
 		return ErrNotRunning
 	}
-	forgetBefore := uint64(max(0, now.Add(-p.s.cfg.TombstoneTTL).UnixMilli()))
-	pending, err := t.state.Prepare(p.selfOn(t), mutations, p.node.sign, now, forgetBefore)
+	wall := p.node.wall(now)
+	forgetBefore := uint64(max(0, wall.Add(-p.s.cfg.TombstoneTTL).UnixMilli()))
+	pending, err := t.state.Prepare(p.selfOn(t), mutations, p.node.sign, wall, forgetBefore)
 	if err != nil {
 		return err
 	}
@@ -192,7 +193,7 @@ func (p *process) expire(t *topic, now time.Time) {
 		return
 	}
 	var expired []gossipstate.Mutation
-	for _, key := range t.state.Expired(p.node.id, now) {
+	for _, key := range t.state.Expired(p.node.id, p.node.wall(now)) {
 		expired = append(expired, gossipstate.Mutation{Key: key, Withdraw: true})
 	}
 	if len(expired) > 0 {

@@ -92,10 +92,7 @@ func (p *process) startPull(pl *pull, from *link) {
 		p.pullDone(pl, false)
 		return
 	}
-	want := wire.Want{Owner: pl.owner}
-	if d, _, held := pl.topic.state.Digest(pl.owner); held {
-		want.Generation, want.Version = d.Generation, d.Version
-	}
+	want := pl.topic.wantOf(pl.owner, from)
 	done := func(s *session, ok bool) { p.pullDone(pl, ok && s.repaired > 0) }
 	p.startSession(from, &session{pull: &want, topic: pl.topic.index, done: done})
 }

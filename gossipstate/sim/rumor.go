@@ -37,7 +37,7 @@ func (p *process) publish(t *topic) {
 	t.waking = false
 	t.quiet = p.s.now().Add(publishEvery)
 	d, _, held := t.state.Digest(p.node.id)
-	if !held || d.Version <= t.published {
+	if !held || d.Version <= t.published || p.s.cfg.NoRumors {
 		return
 	}
 	u, _ := t.state.Rumor(p.node.id, t.published)
@@ -45,6 +45,9 @@ func (p *process) publish(t *topic) {
 	r := &rumor{number: p.s.rumors, topic: t.index, author: p.node, data: wire.MarshalUpdate(&u), at: p.s.clock}
 	p.s.rumors++
 	p.s.spread.Published++
+	if p.s.capture {
+		p.s.captured = append(p.s.captured, r)
+	}
 	if len(r.data) > wire.MaxRumor {
 		p.s.fail("node %d published a rumor of %d bytes", p.node.index, len(r.data))
 	}
@@ -64,24 +67,48 @@ func (p *process) forward(r *rumor, from *link, hops int) {
 // sendRumor sends r once, or more or less by chance.
 func (l *link) sendRumor(r *rumor, hops int) {
 	p := l.conn.procs[l.side]
-	s, to := p.s, l.conn.procs[l.other()]
+	s := p.s
 	p.node.Rumors++
 	p.node.RumorBytes += uint64(len(r.data))
 	s.note(uint64(r.number))
-	deliver := func(again bool) {
-		s.after(l.conn.edge.delay(), to, func() {
-			if back := l.conn.links[l.other()]; l.conn.up[l.other()] {
-				to.rumorCame(back, r, hops, again)
-			}
-		})
-	}
 	if s.separated(p.node, l.peer) || s.chance(s.cfg.Loss) {
 		return
 	}
-	deliver(false)
+	l.deliver(r, hops, false)
 	if s.chance(s.cfg.Duplicate) {
-		deliver(true)
+		l.deliver(r, hops, true)
 	}
+}
+
+// deliver has r arrive at the other side. again: past the memory of what was seen.
+func (l *link) deliver(r *rumor, hops int, again bool) {
+	to := l.conn.procs[l.other()]
+	l.conn.edge.s.after(l.conn.edge.delay(), to, func() {
+		if back := l.conn.links[l.other()]; l.conn.up[l.other()] {
+			to.rumorCame(back, r, hops, again)
+		}
+	})
+}
+
+// Capture begins to keep every rumor that is published, for Replay.
+func (s *Sim) Capture() { s.captured, s.capture = nil, true }
+
+// Replay ends the capture and has the node, which must run, send each rumor of it to all its peers once more, in their order
+// and at that many times their pace, past the memory of what was seen. It returns how many it will send, and how long that
+// takes.
+func (s *Sim) Replay(node int, speed float64) (sent int, takes time.Duration) {
+	s.capture = false
+	p := s.nodes[node].proc
+	for _, r := range s.captured {
+		takes = time.Duration(float64(r.at-s.captured[0].at) / speed)
+		for _, l := range p.links {
+			if l != nil {
+				sent++
+				s.after(takes, p, func() { l.deliver(r, 1, true) })
+			}
+		}
+	}
+	return sent, takes
 }
 
 // rumorCame takes in r and passes it on when its validator accepts it. again: past the memory of what was seen.

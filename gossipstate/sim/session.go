@@ -23,7 +23,11 @@ const (
 //	initiator                 responder
 //	hello               -->
 //	                    <--   hello with fingerprints
-//	items               -->                              a topic that differs, or
+//	wants with cursors  -->                              a topic that differs: the rest of what has begun to come,
+//	                    <--   updates, done
+//	ask                 -->                              what differs, in as many rounds as it takes,
+//	                    <--   cells, or hashes
+//	items, hashes       -->                              and both sides' news
 //	                    <--   wants, updates, done
 //	updates, done       -->
 //	wants               -->                              a pull, or a question
@@ -33,7 +37,11 @@ type session struct {
 	link     *link
 	stream   *stream
 	key      reconcile.Key
-	theirs   []wire.SyncSummary // from the other side's hello
+	ours     []wire.SyncSummary // in this side's hello
+	theirs   []wire.SyncSummary // in the other side's hello
+	sketch   *reconcile.Sketch  // of the topic sketched
+	view     *reconcile.View    // of it
+	sketched int                // -1: none
 	repaired int                // updates applied here
 	heard    time.Time          // when its last frame came
 
@@ -46,6 +54,10 @@ type session struct {
 	topic int                       // that is under way; -1 before the first
 	wants []wire.Want
 
+	resuming bool // the rest of updates in parts was asked for
+	decoder  *reconcile.Decoder
+	cells    []reconcile.Cell // of this side, that go with those asked for
+
 	// Of the responder.
 	items  []wire.Item // as they come
 	taking bool        // the initiator's updates follow
@@ -53,14 +65,20 @@ type session struct {
 
 // startSession opens a stream over l for s.
 func (p *process) startSession(l *link, s *session) {
-	s.p, s.link, s.heard = p, l, p.s.now()
+	s.p, s.link, s.heard, s.sketched = p, l, p.s.now(), -1
 	if s.pull == nil {
 		s.topic = -1
 	}
 	s.stream = l.open(s, (*process).serveSync)
 	p.sessions = append(p.sessions, s)
 	p.node.Syncs++
-	s.send(&wire.SyncFrame{Hello: &wire.SyncHello{Salt: l.salt, Topics: p.summaries(l, nil)}})
+	s.greet(nil)
+}
+
+// greet says hello; with a key, with fingerprints.
+func (s *session) greet(key *reconcile.Key) {
+	s.ours = s.p.summaries(s.link, key)
+	s.send(&wire.SyncFrame{Hello: &wire.SyncHello{Salt: s.link.salt, Topics: s.ours}})
 }
 
 // serveSync is the responder of a new stream, if it is admitted.
@@ -72,7 +90,7 @@ func (p *process) serveSync(st *stream) receiver {
 	}
 	p.syncsServed++
 	l.serving++
-	s := &session{p: p, link: l, stream: st, heard: p.s.now()}
+	s := &session{p: p, link: l, stream: st, heard: p.s.now(), sketched: -1}
 	p.sessions = append(p.sessions, s)
 	return s
 }
@@ -176,7 +194,7 @@ func (s *session) hello(h *wire.SyncHello) {
 	s.theirs = h.Topics
 	switch {
 	case s.done == nil:
-		s.send(&wire.SyncFrame{Hello: &wire.SyncHello{Salt: s.link.salt, Topics: s.p.summaries(s.link, &s.key)}})
+		s.greet(&s.key)
 	case s.pull != nil:
 		s.send(&wire.SyncFrame{Wants: &wire.SyncWants{Topic: topicNames[s.topic], Wants: []wire.Want{*s.pull}}})
 	default:
@@ -187,11 +205,17 @@ func (s *session) hello(h *wire.SyncHello) {
 // next begins with the next topic that differs, members first.
 func (s *session) next() {
 	for s.topic++; s.topic < topics; s.topic++ {
-		if t := s.p.topic[s.topic]; s.p.summary(t, s.link, &s.key) != s.theirs[s.topic] {
-			s.wants = nil
-			s.sendItems(s.topic, slices.Clone(t.items))
-			return
+		t := s.p.topic[s.topic]
+		if s.p.summary(t, s.link, &s.key) == s.theirs[s.topic] {
+			continue
 		}
+		if wants := s.begun(t); len(wants) > 0 {
+			s.resuming = true
+			s.send(&wire.SyncFrame{Wants: &wire.SyncWants{Topic: topicNames[s.topic], Wants: wants}})
+		} else {
+			s.findDifference()
+		}
+		return
 	}
 	if s.tell == 0 {
 		s.finish(true)
@@ -201,14 +225,27 @@ func (s *session) next() {
 	s.send(&wire.SyncFrame{Wants: ask})
 }
 
-func (s *session) sendItems(topic int, items []wire.Item) {
-	for {
-		n := min(len(items), wire.MaxFrameItems)
-		s.send(&wire.SyncFrame{Items: &wire.SyncItems{Topic: topicNames[topic], Items: items[:n], More: n < len(items)}})
-		if items = items[n:]; len(items) == 0 {
-			return
+// begun are the wants for the rest of the updates of which parts have arrived.
+func (s *session) begun(t *topic) []wire.Want {
+	var wants []wire.Want
+	for _, owner := range t.state.StagedOwners() {
+		if want := t.wantOf(owner, s.link); want.Staged != nil {
+			wants = append(wants, want)
 		}
 	}
+	return wants
+}
+
+// wantOf is what to ask the peer of l for, to have what it has newer of owner.
+func (t *topic) wantOf(owner wire.ID, l *link) wire.Want {
+	want := wire.Want{Owner: owner}
+	if l != nil {
+		want.Staged = t.state.Staged(owner, l.owner)
+	}
+	if d, _, held := t.state.Digest(owner); held {
+		want.Generation, want.Version = d.Generation, d.Version
+	}
+	return want
 }
 
 // answered is what the initiator does with a frame.
@@ -218,11 +255,18 @@ func (s *session) answered(f *wire.SyncFrame) {
 		s.takeUpdate(f.Update)
 	case f.Wants != nil && s.pull == nil:
 		s.wants = append(s.wants, f.Wants.Wants...)
+	case f.Cells != nil && s.decoder != nil:
+		s.addCells(f.Cells)
+	case f.Hashes != nil && s.decoder != nil:
+		s.compareHashes(f.Hashes)
 	case f.Items != nil && s.topic == topics:
 		items := f.Items.Items
 		s.finish(len(items) == 1 && items[0].Version >= s.tell)
 	case f.Done && s.pull != nil:
 		s.pulled()
+	case f.Done && s.resuming:
+		s.resuming = false
+		s.findDifference()
 	case f.Done:
 		s.sendUpdates(s.topic, s.wants)
 		s.next()
@@ -248,12 +292,14 @@ func (s *session) asked(f *wire.SyncFrame) {
 		s.takeUpdate(f.Update)
 	case f.Done && s.taking:
 		s.taking = false
+	case f.Ask != nil:
+		s.answerAsk(f.Ask)
 	case f.Items != nil:
 		if s.items = append(s.items, f.Items.Items...); !f.Items.More {
-			s.answerItems(topicOf(f.Items.Topic))
+			s.answerItems(f.Items)
 		}
 	case f.Wants != nil && f.Wants.Digests:
-		s.sendItems(topicOf(f.Wants.Topic), s.itemsOf(f.Wants))
+		s.sendItems(wire.SyncItems{Topic: f.Wants.Topic, Items: s.itemsOf(f.Wants)})
 	case f.Wants != nil:
 		s.sendUpdates(topicOf(f.Wants.Topic), f.Wants.Wants)
 	default:
@@ -273,16 +319,6 @@ func (s *session) itemsOf(w *wire.SyncWants) []wire.Item {
 }
 
 func topicOf(name string) int { return slices.Index(topicNames[:], name) }
-
-// answerItems is the responder's side of the reconciliation of one topic.
-func (s *session) answerItems(topic int) {
-	diff := reconcile.Compare(s.p.topic[topic].items, s.items)
-	s.items, s.taking = nil, true
-	for wants := range slices.Chunk(diff.Ask, wire.MaxFrameItems) {
-		s.send(&wire.SyncFrame{Wants: &wire.SyncWants{Topic: topicNames[topic], Wants: wants}})
-	}
-	s.sendUpdates(topic, diff.Send)
-}
 
 // sendUpdates answers wants and then says done.
 func (s *session) sendUpdates(topic int, wants []wire.Want) {

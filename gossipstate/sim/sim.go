@@ -30,9 +30,13 @@ type Sim struct {
 	parted   time.Duration // when that last changed
 	cuts     int           // how often it did
 	rumors   int           // published so far
+	captured []*rumor      // while capture is set
+	capture  bool
 	verified map[[32]byte]*wire.Verified
 	seen     []Seen
 	spread   Spread
+
+	breaks func(st *stream, side int) bool // whether a stream breaks instead of carrying its next frame from side; nil: no
 
 	trace     uint64
 	events    uint64
@@ -48,12 +52,9 @@ func New(cfg Config) (*Sim, error) {
 		cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0)), byID: map[wire.ID]*node{}, verified: map[[32]byte]*wire.Verified{},
 	}
 	for i := range cfg.Nodes {
-		s.nodes = append(s.nodes, newNode(s, i))
-		s.byID[s.nodes[i].id] = s.nodes[i]
+		s.add(i >= s.members())
 	}
-	for _, pair := range overlay(cfg.Nodes, cfg.Degree, s.rng) {
-		s.link(s.nodes[pair[0]], s.nodes[pair[1]])
-	}
+	s.lay()
 	for _, n := range s.nodes {
 		s.after(s.within(cfg.StartSpread), nil, func() {
 			if n.proc == nil {
@@ -63,6 +64,34 @@ func New(cfg Config) (*Sim, error) {
 	}
 	return s, nil
 }
+
+// lay links the nodes: in one overlay of all, and where some follow, in another one of the members, over which they beat.
+func (s *Sim) lay() {
+	linked := map[[2]int]bool{}
+	for _, pair := range overlay(s.cfg.Nodes, s.cfg.Degree, s.rng) {
+		linked[pair] = true
+		s.link(s.nodes[pair[0]], s.nodes[pair[1]])
+	}
+	if s.cfg.Followers == 0 {
+		return
+	}
+	for _, pair := range overlay(s.members(), s.cfg.Degree, s.rng) {
+		if !linked[pair] {
+			s.link(s.nodes[pair[0]], s.nodes[pair[1]])
+		}
+	}
+}
+
+// add makes a further node.
+func (s *Sim) add(follows bool) *node {
+	n := newNode(s, len(s.nodes), follows)
+	s.nodes = append(s.nodes, n)
+	s.byID[n.id] = n
+	return n
+}
+
+// members is how many nodes are, the first ones.
+func (s *Sim) members() int { return s.cfg.Nodes - s.cfg.Followers }
 
 // epoch is the wall time at which every run starts.
 var epoch = time.Unix(1_700_000_000, 0).UTC()

@@ -72,7 +72,7 @@ func (st *stream) send(side int, frame any, size int) int {
 func (st *stream) pump(side int) {
 	s, e := st.conn.edge.s, &st.ends[side]
 	for len(e.waiting) > 0 {
-		if s.chance(s.cfg.Break) {
+		if s.chance(s.cfg.Break) || s.breaks != nil && s.breaks(st, side) {
 			st.ended(side, false)
 			st.resetFrom(side)
 			return
