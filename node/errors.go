@@ -44,6 +44,8 @@ const (
 	CodeStoreUnreadable      = "store-unreadable"
 	CodeDiskFull             = "disk-full"
 	CodeIdentityConflict     = "identity-conflict"
+	CodeEquivocation         = "equivocation"
+	CodeKeysWithdrawn        = "keys-withdrawn"
 	CodeBootstrapUnreachable = "bootstrap-unreachable"
 	CodePeerIDMismatch       = "peer-id-mismatch"
 	CodeMemberSuspected      = "member-suspected"
@@ -63,6 +65,8 @@ const (
 	CodeClockExhausted       = "clock-exhausted"
 	CodeNotSeen              = "not-seen"
 	CodeBadProof             = "bad-proof"
+	CodeBadExport            = "bad-export"
+	CodeImportIncomplete     = "import-incomplete"
 	CodeNotVerified          = "not-verified"
 	CodeNotConverged         = "not-converged"
 	CodeTimeout              = "timeout"
@@ -98,6 +102,7 @@ var explanations = [...]Explanation{
 	{CodeAmbiguousPeer, ExitUsage, 400, "more than one peer has that name or id suffix: write more of the id"},
 	{CodeAPINotRunning, ExitUnreachable, 0, "no node answers on the API socket: start it with 'p2pnode run', or point at another one with --home, --node or --api"},
 	{CodeBadConfig, ExitUsage, 0, "a setting has a value outside its range; all wrong settings are listed with their ranges"},
+	{CodeBadExport, ExitUsage, 400, "the file is no export, or of another network: 'p2pnode state export' writes one"},
 	{CodeBadHeader, ExitUsage, 400, "a block header is 76 bytes without its nonce or 80 bytes with it, in hex"},
 	{CodeBadJob, ExitUsage, 400, "the job is not one that workers could do"},
 	{CodeBadKey, ExitUsage, 400, "a key is 1 to 256 bytes of UTF-8"},
@@ -111,8 +116,10 @@ var explanations = [...]Explanation{
 	{CodeClockExhausted, ExitConflict, 409, "the key's clock is at its largest value: some writer set it there, and nobody can write over it"},
 	{CodeDataDirLocked, ExitConflict, 0, "another process uses the data directory: give a second node its own --home"},
 	{CodeDiskFull, ExitResource, 503, "no space is left for the data directory; what is stored stays valid"},
+	{CodeEquivocation, 0, 0, "a member has signed two histories under one version: its key is used by two processes, or it lies"},
 	{CodeForeignOrigin, ExitRefused, 403, "the request comes from a web page of another server"},
 	{CodeIdentityConflict, ExitConflict, 409, "another node runs with the same identity key; the younger of the two does not write"},
+	{CodeImportIncomplete, ExitCheck, 0, "some owners of an export were not imported: the command says line by line why, and the others were"},
 	{CodeInternal, ExitInternal, 500, "something unexpected happened: this is a bug in p2pnode"},
 	{CodeJobCanceled, ExitCheck, 0, "the job was cancelled before it was done"},
 	{CodeJobFailed, ExitCheck, 0, "part of the job's range was given up: too many workers were lost on it"},
@@ -120,6 +127,7 @@ var explanations = [...]Explanation{
 	{CodeKeyExists, ExitConflict, 0, "an identity is there already and is never overwritten; 'p2pnode init --force' moves it aside"},
 	{CodeKeyPermissions, ExitResource, 0, "the identity file can be read by other users: chmod 600 it; if others had access, make a new one with 'p2pnode init --force'"},
 	{CodeKeyUnreadable, ExitResource, 0, "the identity file cannot be read or written by this user"},
+	{CodeKeysWithdrawn, 0, 0, "this node was away for so long that others had forgotten it; it withdrew its shared keys, which may have been deleted meanwhile: set those that are still wanted again"},
 	{CodeListenLost, ExitConflict, 0, "the node cannot listen on an address it was told to: it is not on this machine, or not allowed"},
 	{CodeMemberSuspected, 0, 0, "a member is silent; it is declared dead unless it shows a sign of life"},
 	{CodeMethodNotAllowed, ExitUsage, 405, "the API has that path, but not with that method"},
@@ -130,7 +138,7 @@ var explanations = [...]Explanation{
 	{CodeNotFound, ExitNotFound, 404, "nothing is there under that key or name"},
 	{CodeNotReady, ExitUnreachable, 503, "the node is starting: wait for it with 'p2pnode wait ready'"},
 	{CodeNotSeen, ExitTimeout, 504, "the write is stored here, but not as many members as asked have confirmed it in time"},
-	{CodeNotVerified, ExitCheck, 0, "the proof does not hold, or not for the owner, network or topic that were asked for"},
+	{CodeNotVerified, ExitCheck, 0, "the proof or a line of the export does not hold, or not for the owner, network or topic that were asked for"},
 	{CodeNothingFound, ExitNotFound, 0, "the whole range was searched and holds no nonce that meets the target"},
 	{CodePeerIDMismatch, 0, 0, "another identity answers at the address than the one it was given for"},
 	{CodePortInUse, ExitConflict, 0, "the port is another process's: stop that one, or listen on port 0 for a free one"},

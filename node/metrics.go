@@ -70,13 +70,22 @@ var replicaMetrics = map[string][3]string{
 	replica.CountLagged:      {"p2pnode_events_dropped_total", "stream", "Events that slow watchers missed."},
 	replica.CountTransition:  {"p2pnode_member_transitions_total", "to", "Changes of a member's status."},
 	replica.CountStoreFailed: {"p2pnode_storage_errors_total", "state", "Writes to the state store that failed."},
+
+	replica.CountEquivocation: {"p2pnode_equivocations_total", "result", "Members that are proved to have signed two histories."},
+	replica.CountForget:       {"p2pnode_members_forgotten_total", "event", "What became of members, or of this node, that were silent for long."},
 }
 
 func (m *metrics) replica(counts []replica.Count) {
+	conflict := 0.0
 	for _, c := range counts {
+		if c.Name == replica.CountIdentity {
+			conflict = 1
+			continue
+		}
 		as := replicaMetrics[c.Name]
 		m.counter(as[0], as[2], c.N, as[1], c.Label)
 	}
+	m.gauge("p2pnode_identity_conflict", "1 once another process was seen to sign with this node's identity.", conflict, "", "")
 }
 
 func (m *metrics) discovery(n *Node) {

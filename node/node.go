@@ -202,7 +202,7 @@ func (n *Node) Run(ctx context.Context) error {
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx)) // leaving needs the parts for a little longer
 	defer cancel()
 	g, inner := errgroup.WithContext(inner)
-	g.Go(func() error { return n.replica.Run(inner) })
+	g.Go(func() error { return replicaError(n.replica.Run(inner)) })
 	g.Go(func() error { return n.bootstrap.Run(inner) })
 	g.Go(func() error { return n.discovery.Run(inner) })
 	for _, pool := range n.pools {
@@ -227,6 +227,15 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	cancel()
 	return errors.Join(g.Wait(), n.Close())
+}
+
+// replicaError gives a start that was refused for the sake of another node its code.
+func replicaError(err error) error {
+	if errors.Is(err, replica.ErrIdentityConflict) {
+		return NewError(CodeIdentityConflict, err, "another node runs with this node's key; this one does not start",
+			"stop that one first; or, if this is a copy, make a new key here with 'p2pnode init --force'")
+	}
+	return err
 }
 
 // ended is err, unless it only says that the node stops.

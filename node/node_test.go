@@ -298,3 +298,45 @@ func protocols(ids []string) []protocol.ID {
 	}
 	return all
 }
+
+func TestASecondNodeWithTheSameKeyDoesNotStart(t *testing.T) {
+	a := start(t, localConfig(t, "a"))
+	cfg := localConfig(t, "b")
+	cfg.Network.Bootstrap = []string{a.address()}
+	elder := start(t, cfg)
+	a.awaitStatus(t, elder.Info().ID, "alive")
+
+	twin := localConfig(t, "twin")
+	twin.Network.Bootstrap = cfg.Network.Bootstrap
+	key, err := os.ReadFile(cfg.IdentityPath())
+	require.NoError(t, err)
+	require.NoError(t, os.MkdirAll(twin.DataDir, 0o700))
+	require.NoError(t, os.WriteFile(twin.IdentityPath(), key, 0o600))
+	younger, err := New(twin, Options{Version: "test"})
+	require.NoError(t, err)
+	err = younger.Run(deadline(t))
+	var conflict *Error
+	require.ErrorAs(t, err, &conflict)
+	require.Equal(t, CodeIdentityConflict, conflict.Code)
+	require.Equal(t, ExitConflict, ExitCode(err))
+	require.ErrorIs(t, err, replica.ErrIdentityConflict)
+	require.Contains(t, younger.Metrics(), Metric{
+		Name: "p2pnode_identity_conflict", Help: "1 once another process was seen to sign with this node's identity.", Kind: Gauge, Value: 1,
+	})
+	status, err := elder.Status(deadline(t))
+	require.NoError(t, err)
+	require.Empty(t, status.Problems)
+}
+
+func TestTroubleWithTheOwnKeyIsAProblemOfTheStatus(t *testing.T) {
+	require.Empty(t, identityProblems(replica.Identity{}))
+	stopped := identityProblems(replica.Identity{Moved: true, Stopped: true, Withdrawn: 3})
+	require.Len(t, stopped, 2)
+	require.Equal(t, CodeIdentityConflict, stopped[0].Code)
+	require.Contains(t, stopped[0].Detail, "does not write any more")
+	require.Equal(t, CodeKeysWithdrawn, stopped[1].Code)
+	require.Contains(t, stopped[1].Detail, "3 shared keys")
+	moved := identityProblems(replica.Identity{Moved: true})
+	require.Len(t, moved, 1)
+	require.Equal(t, "error", moved[0].Level)
+}

@@ -33,7 +33,11 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	if s.Work, err = n.workStatus(ctx); err != nil {
 		return Status{}, err
 	}
-	s.Problems = n.problems(members, b.Wanted, b.Connected)
+	identity, err := n.replica.Identity(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	s.Problems = append(identityProblems(identity), n.problems(members, b.Wanted, b.Connected)...)
 	return s, nil
 }
 
@@ -114,12 +118,42 @@ func (n *Node) problems(members []replica.Member, wanted, connected int) []Probl
 		})
 	}
 	for _, m := range members {
+		if m.Equivocated {
+			all = append(all, Problem{
+				Level: "warn", Code: CodeEquivocation,
+				Detail: fmt.Sprintf("member %s has signed two histories", label(m)), Hint: "p2pnode errors " + CodeEquivocation,
+			})
+		}
 		if m.Status == "suspect" {
 			all = append(all, Problem{
 				Level: "warn", Code: CodeMemberSuspected,
 				Detail: fmt.Sprintf("member %s is suspected (phi %.1f)", label(m), m.Phi), Hint: "p2pnode members",
 			})
 		}
+	}
+	return all
+}
+
+// identityProblems are those of this node's own key, worst first.
+func identityProblems(i replica.Identity) []Problem {
+	var all []Problem
+	switch {
+	case i.Stopped:
+		all = append(all, Problem{
+			Level: "error", Code: CodeIdentityConflict, Detail: "another node runs with this node's key; this one does not write any more",
+			Hint: "stop one of the two; make a new key for it with 'p2pnode init --force'",
+		})
+	case i.Moved:
+		all = append(all, Problem{
+			Level: "error", Code: CodeIdentityConflict, Detail: "something newer was signed with this node's key elsewhere, or before it lost its state",
+			Hint: "if the key was copied, stop the other node and make a new key for it with 'p2pnode init --force'",
+		})
+	}
+	if i.Withdrawn > 0 {
+		all = append(all, Problem{
+			Level: "warn", Code: CodeKeysWithdrawn,
+			Detail: fmt.Sprintf("peers had forgotten this node; it withdrew %d shared keys", i.Withdrawn), Hint: "p2pnode errors " + CodeKeysWithdrawn,
+		})
 	}
 	return all
 }

@@ -52,7 +52,7 @@ func (a *app) status(s string) string {
 	if !a.colors() {
 		return s
 	}
-	switch strings.TrimSuffix(s, " *") {
+	switch word, _, _ := strings.Cut(s, " "); word {
 	case "alive", "done", "up":
 		return text.FgGreen.Sprint(s)
 	case "suspect", "running", "silent":

@@ -127,6 +127,22 @@ func TestMembersOfOthersCannotSteerTheTerminal(t *testing.T) {
 	require.NotRegexp(t, "[\x00-\x08\x0b-\x1f]", out.String())
 }
 
+func TestAMemberThatSignedTwoHistoriesIsMarked(t *testing.T) {
+	var out bytes.Buffer
+	a := &app{out: &out, err: &out}
+	honest := api.Member{ID: "12D3KooWB1bnYPCdZdifLWX3pVjKkAAjww4J7iZXdDvs4zof979C", Name: "n1", Status: "alive", Self: true}
+	liar := api.Member{ID: "12D3KooWB1bnYPCdZdifLWX3pVjKkAAjww4J7iZXdDvs4zofLgRt", Name: "n2", Status: "alive", Equivocated: true}
+	require.NoError(t, a.showMembers([]api.Member{honest}, false, time.Now()))
+	require.NotContains(t, out.String(), "!")
+	out.Reset()
+	require.NoError(t, a.showMembers([]api.Member{honest, liar}, false, time.Now()))
+	require.Regexp(t, `n2 +12D3…LgRt +alive ! +`, out.String())
+	require.Contains(t, out.String(), "\n! 1 member signed two histories under one version\n")
+	out.Reset()
+	require.NoError(t, a.showMember(liar, time.Now()))
+	require.Contains(t, out.String(), "two histories")
+}
+
 // The last line of work submit --wait --json is what programs read.
 func TestResultLine(t *testing.T) {
 	var out bytes.Buffer

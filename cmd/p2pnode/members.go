@@ -78,6 +78,7 @@ func (a *app) showMembers(members []api.Member, full bool, now time.Time) error 
 	slices.SortStableFunc(members, func(x, y api.Member) int { return strings.Compare(x.Name, y.Name) })
 	t := a.table("NAME", "ID", "STATUS", "PHI", "HEARD", "VERSION", "STATE", "TAGS")
 	var n api.MemberCount
+	equivocated := 0
 	for _, m := range members {
 		switch m.Status {
 		case "alive":
@@ -90,6 +91,10 @@ func (a *app) showMembers(members []api.Member, full bool, now time.Time) error 
 			n.Left++
 		}
 		status, phi := m.Status, none
+		if m.Equivocated {
+			status += " !"
+			equivocated++
+		}
 		if m.Self {
 			status += " *"
 		} else if m.Neighbour {
@@ -104,6 +109,9 @@ func (a *app) showMembers(members []api.Member, full bool, now time.Time) error 
 		}
 	}
 	a.printf("%s: %s  (* this node)\n", count(len(members), "member"), memberCount(n))
+	if equivocated > 0 {
+		a.printf("! %s signed two histories under one version\n", count(equivocated, "member"))
+	}
 	return nil
 }
 
@@ -139,6 +147,9 @@ func (a *app) showMember(m api.Member, now time.Time) error {
 		} else {
 			line("heard", "%s ago", age(m.LastHeard.Time, now))
 		}
+	}
+	if m.Equivocated {
+		line("warning", "it has signed two histories under one version: its key is used twice, or it lies")
 	}
 	line("generation", "%s", m.Generation)
 	line("version", "%s of its state on members", m.StateVersion)

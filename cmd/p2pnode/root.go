@@ -17,7 +17,7 @@ const overview = `p2pnode: set a key or submit work on any node, and every node 
 
 Node      run  init  id  status  wait
 Network   peers  members
-State     state set|get|del|ls|watch|digest|verify
+State     state set|get|del|ls|watch|digest|export|import|verify
 Work      work submit|ls|show|watch|cancel
 Testnet   testnet up|down|status|kill|restart|logs|exec
 Help      errors  version  completion

@@ -12,8 +12,9 @@ import (
 
 func (a *app) stateCommand() *cobra.Command {
 	c := parent("state", "Read and write the replicated state",
-		a.stateSetCommand(), a.stateGetCommand(), a.stateDelCommand(), a.stateLsCommand(), a.stateWatchCommand(), a.stateDigestCommand(),
-		a.stateVerifyCommand())
+		a.stateSetCommand(), a.stateGetCommand(), a.stateDelCommand(), a.stateLsCommand(), a.stateWatchCommand(), a.stateHistoryCommand(),
+		a.stateRevertCommand(), a.stateInfoCommand(), a.stateDigestCommand(),
+		a.stateExportCommand(), a.stateImportCommand(), a.stateVerifyCommand())
 	a.topicFlag(c.PersistentFlags())
 	return c
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"os"
@@ -20,20 +21,36 @@ func (a *app) stateVerifyCommand() *cobra.Command {
 	var want origin
 	c := &cobra.Command{
 		Use:   "verify FILE|-",
-		Short: "Check a proof of 'state get --proof', without a node",
-		Long: `Check what 'p2pnode state get KEY --proof' wrote, from a file or, with -, from standard input. It asks no node.
+		Short: "Check a proof or an export, without a node",
+		Long: `Check what 'p2pnode state get KEY --proof' or 'p2pnode state export' wrote, from a file or, with -, from standard input. It
+asks no node.
 
 A proof shows that its owner signed this entry for one network and topic. It does not show what the owner signed later: the
 key may have another value by now, or be deleted. Whoever made the proof chose its owner, network and topic: --owner,
 --network and --topic tell which ones you mean.
 
-Exit code 5 when the proof does not hold or is not the one that you mean, 2 when the file is no proof.`,
+Of an export every line is checked by itself: that its owner signed exactly this state for the network. Each line that does
+not hold is told with its number, and so is a missing end. --network tells which network you mean.
+
+Exit code 5 when the proof or a line of the export does not hold or is not what you mean, 2 when the file is neither.`,
 		Args: exactArgs("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := want.check(c.Flags()); err != nil {
 				return err
 			}
-			p, err := a.readProof(args[0])
+			in, name, err := a.open(args[0])
+			if err != nil {
+				return err
+			}
+			defer in.Close()
+			text := bufio.NewReader(in)
+			if api.IsExport(text) {
+				if want.owner != "" || want.topic != "" {
+					return usageError("%s is an export: --owner and --topic are for a proof", plain(name))
+				}
+				return a.verifyExport(text, name, want.network)
+			}
+			p, err := readProof(text, name)
 			if err != nil {
 				return err
 			}
@@ -98,17 +115,20 @@ func (o *origin) compare(v api.Verified) error {
 	return node.NewError(node.CodeNotVerified, nil, "the proof holds, but it is "+strings.Join(others, "; "), "")
 }
 
-// readProof reads a proof from a file, or from standard input for "-".
-func (a *app) readProof(file string) (api.Proof, error) {
-	in, name := a.in, "standard input"
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return api.Proof{}, usageError("%v", err)
-		}
-		defer f.Close()
-		in, name = f, file
+// open opens a file, or standard input for "-", and says how to call it.
+func (a *app) open(file string) (in io.ReadCloser, name string, err error) {
+	if file == "-" {
+		return io.NopCloser(a.in), "standard input", nil
 	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, "", usageError("%v", err)
+	}
+	return f, file, nil
+}
+
+// readProof reads a proof from in, which people know as name.
+func readProof(in io.Reader, name string) (api.Proof, error) {
 	text, err := io.ReadAll(io.LimitReader(in, api.MaxProof+1))
 	if err != nil {
 		return api.Proof{}, usageError("%v", err)

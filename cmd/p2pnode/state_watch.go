@@ -75,6 +75,8 @@ type eventLine struct {
 	Value  *api.Value  `json:"value,omitempty"`
 	Old    *api.Value  `json:"old,omitempty"`
 	Remote bool        `json:"remote,omitempty"`
+	Cause  string      `json:"cause,omitempty"`
+	Why    string      `json:"why,omitempty"`
 	Gap    *api.Gap    `json:"gap,omitempty"`
 }
 
@@ -88,7 +90,7 @@ func (a *app) showEvent(ctx context.Context, e api.Event, who *names) error {
 		case api.EventGap:
 			line.Gap = &e.Gap
 		case api.EventPut, api.EventDel, api.EventLost:
-			line.Value, line.Old, line.Remote = &e.Value, e.Old, e.Remote
+			line.Value, line.Old, line.Remote, line.Cause, line.Why = &e.Value, e.Old, e.Remote, e.Cause, e.Why
 		}
 		return a.writeJSON(line)
 	}
@@ -99,12 +101,20 @@ func (a *app) showEvent(ctx context.Context, e api.Event, who *names) error {
 	}
 	switch e.Kind {
 	case api.EventPut:
-		a.printf("%s  put  %s  v%s  %s  %s\n", now, key, e.Value.Version, owner, quoted(e.Value, 48))
+		value := "(binary)"
+		if e.Value.Text != nil {
+			value = cell(*e.Value.Text, 48)
+		}
+		a.printf("%s  put  %s  v%s  %s  %s\n", now, key, e.Value.Version, owner, value)
 	case api.EventDel:
 		a.printf("%s  del  %s  v%s  %s\n", now, key, e.Value.Version, owner)
 	case api.EventLost:
 		if e.Old != nil {
-			a.printf("%s  lost %s  v%s  %s  %s lost to %s of %s\n", now, key, e.Old.Version, who.of(ctx, e.Old.Owner), quoted(*e.Old, 24), quoted(e.Value, 24), owner)
+			winner := "a deletion by " + owner
+			if !e.Value.Deleted {
+				winner = quoted(e.Value, 24)
+			}
+			a.printf("%s  lost %s  %s  %s lost to %s (%s)\n", now, key, who.of(ctx, e.Old.Owner), quoted(*e.Old, 24), winner, plain(e.Why))
 		}
 	case api.EventGap:
 		a.warn("some changes were missed; here is what holds now", "")

@@ -172,6 +172,28 @@ func (c *Client) Get(ctx context.Context, key, owner string) (Value, error) {
 	return get[Value](ctx, c, keyPath(stateKeys, key), c.params("owner", owner))
 }
 
+// At reads a key as it was at an earlier version. One that the node does not remember is an *Error with the code not-found.
+func (c *Client) At(ctx context.Context, key, owner string, version uint64) (Value, error) {
+	return get[Value](ctx, c, keyPath(stateKeys, key), c.params("owner", owner, "at", strconv.FormatUint(version, 10)))
+}
+
+// History gives what the node remembers of a key: what stands now, what other owners wrote and lost, and what was replaced
+// since the node started. Nothing is an *Error with the code not-found.
+func (c *Client) History(ctx context.Context, key, owner string) (Versions, error) {
+	return get[Versions](ctx, c, keyPath(stateKeys, key), c.params("owner", owner, "history", "true"))
+}
+
+// Revert writes what a key held at an earlier version as its newest; o is as in Set, but the content type is the old one.
+// A version that the node does not remember is an *Error with the code not-found.
+func (c *Client) Revert(ctx context.Context, key string, version uint64, o WriteOptions) (Written, error) {
+	old, err := c.At(ctx, key, "", version)
+	if err != nil {
+		return Written{}, err
+	}
+	o.ContentType = old.ContentType
+	return c.Set(ctx, key, old.Value, o)
+}
+
 // Prove gives the proof of the entry that Get would read, or of the tombstone in its place: anybody can check it without a
 // node, see Proof.Verify. The client does not check it. A key under which there is neither is an *Error with the code
 // not-found.
@@ -252,12 +274,12 @@ func (c *Client) List(ctx context.Context, o ListOptions) ([]Value, error) {
 type WatchOptions struct {
 	Prefix  string
 	Initial bool    // begin with the entries that are there, as EventPut, closed by EventSynced
-	Since   *uint64 // resume behind the event of this number: EventGap when some were missed, then as with Initial
+	Since   *uint64 // resume behind the event of this number; EventGap when not all since are remembered, then as with Initial
 }
 
 // WatchState yields changes of the topic in order, until ctx ends or the caller stops. An error is the last thing it
 // yields; when ctx ends there is none. EventSynced comes once before the changes, and again after each EventGap and
-// the snapshot that follows it.
+// the snapshot that follows it. Any call is allowed inside the loop.
 func (c *Client) WatchState(ctx context.Context, o WatchOptions) iter.Seq2[Event, error] {
 	query := c.params("prefix", o.Prefix)
 	if o.Initial {

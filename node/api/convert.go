@@ -159,7 +159,7 @@ func memberOf(m replica.Member) Member {
 	out := Member{
 		ID: text(m.ID), Name: m.Name, Self: m.Self, Status: m.Status, Phi: min(finite(m.Phi), maxPhi), LastHeard: stamp(m.Heard),
 		Generation: Uint64(m.Generation), StateVersion: Uint64(m.Version), Agent: m.Agent,
-		Neighbour: m.Neighbour, Agrees: m.Agrees, Tags: map[string]string{},
+		Neighbour: m.Neighbour, Agrees: m.Agrees, Equivocated: m.Equivocated, Tags: map[string]string{},
 	}
 	out.Version, _ = strings.CutPrefix(m.Agent, "p2pnode/")
 	if out.Version == m.Agent {
@@ -214,9 +214,17 @@ func printable(b []byte) bool {
 	return true
 }
 
+func versionsOf(v replica.Versions) Versions {
+	out := Versions{Items: make([]PastValue, len(v.Values)), Cut: v.Cut}
+	for i := range v.Values {
+		out.Items[i] = PastValue{valueOf(v.Values[i]), i == 0 && v.Current}
+	}
+	return out
+}
+
 // changeOf converts what a Put, Deleted or Lost event says.
 func changeOf(e replica.Event) Change {
-	c := Change{Value: valueOf(e.New), Remote: e.Remote}
+	c := Change{Value: valueOf(e.New), Remote: e.Remote, Cause: string(e.Cause), Why: e.Why()}
 	if e.Old.Key != "" {
 		old := valueOf(e.Old)
 		c.Old = &old

@@ -39,6 +39,7 @@ type fakeNode struct {
 	metrics     []node.Metric
 	topics      map[string]*fakeTopic
 	jobs        map[string]*fakeJobs
+	exports     fakeExports
 }
 
 func newFakeNode() *fakeNode {
@@ -135,6 +136,7 @@ type fakeTopic struct {
 	version  gossipstate.Version
 	seq      uint64
 	watchers map[*fakeWatcher]struct{}
+	events   []replica.Event // all there were
 	dropped  int
 	seen, of int           // what WaitSeen finds
 	moved    chan struct{} // closed and replaced when seen changes
@@ -244,6 +246,7 @@ func (t *fakeTopic) put(v replica.Value, remote bool) {
 }
 
 func (t *fakeTopic) emit(e replica.Event) {
+	t.events = append(t.events, e)
 	for w := range t.watchers {
 		select {
 		case w.queue <- e:

@@ -25,6 +25,14 @@ type Node interface {
 	Topic(name string) (Topic, error)
 	// Work gives the jobs of a topic, for "" of the first that was asked for.
 	Work(topic string) (Jobs, error)
+	Export(ctx context.Context, o replica.ExportOptions) iter.Seq2[*replica.Snapshot, error]
+	// Import begins to take in snapshots.
+	Import(dryRun bool) Importer
+}
+
+// Importer takes in snapshots: the methods of replica.Import.
+type Importer interface {
+	Add(ctx context.Context, s *replica.Snapshot) (replica.ImportResult, error)
 }
 
 // Topic is what the API needs of a replicated topic: the methods of replica.Topic.
@@ -35,7 +43,9 @@ type Topic interface {
 	Get(ctx context.Context, key string, owner peer.ID) (replica.Value, error)
 	Prove(ctx context.Context, key string, owner peer.ID) (gossipstate.Proof, error)
 	List(ctx context.Context, o replica.ListOptions) ([]replica.Value, error)
+	History(ctx context.Context, key string, owner peer.ID) (replica.Versions, error)
 	Watch(ctx context.Context, prefix string) iter.Seq2[replica.Event, error]
+	Resume(ctx context.Context, prefix string, since uint64) iter.Seq2[replica.Event, error]
 	Digest(ctx context.Context) (replica.Digest, error)
 	Ask(ctx context.Context) ([]replica.Agreement, error)
 	WaitSeen(ctx context.Context, v gossipstate.Version, n int) (seen, of int, err error)
@@ -53,6 +63,12 @@ func (n ofNode) Members(ctx context.Context) ([]replica.Member, error) {
 func (n ofNode) WatchMembers(ctx context.Context) iter.Seq2[replica.Transition, error] {
 	return n.Replica().WatchMembers(ctx)
 }
+
+func (n ofNode) Export(ctx context.Context, o replica.ExportOptions) iter.Seq2[*replica.Snapshot, error] {
+	return n.Replica().Export(ctx, o)
+}
+
+func (n ofNode) Import(dryRun bool) Importer { return n.Replica().Import(dryRun) }
 
 func (n ofNode) Topic(name string) (Topic, error) {
 	t, err := n.Node.Topic(name)

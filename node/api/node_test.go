@@ -301,7 +301,7 @@ func TestOpenAPIDescribesEveryPath(t *testing.T) {
 		"/v1/peers": {"get"}, "/v1/members": {"get"}, "/v1/members/{id}": {"get"}, "/v1/events": {"get"},
 		"/v1/state": {"get"}, "/v1/state/{key}": {"get", "put", "delete"}, "/v1/watch/state": {"get"}, "/v1/digest": {"get"},
 		"/v1/jobs": {"get", "post"}, "/v1/jobs/{id}": {"get"}, "/v1/jobs/{id}/cancel": {"post"}, "/v1/jobs/{id}/events": {"get"},
-		"/v1/stop": {"post"}, "/v1/proof/{key}": {"get"},
+		"/v1/stop": {"post"}, "/v1/proof/{key}": {"get"}, "/v1/export": {"get"}, "/v1/import": {"post"},
 	} {
 		for _, method := range methods {
 			op := paths[path].(map[string]any)[method].(map[string]any)

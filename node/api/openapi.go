@@ -59,3 +59,13 @@ func serveOpenAPI(mux *http.ServeMux, api huma.API) error {
 	})
 	return nil
 }
+
+// oneOf describes an answer that is one of several types.
+func oneOf(api huma.API, types ...any) *huma.Schema {
+	all := &huma.Schema{}
+	for _, v := range types {
+		t := reflect.TypeOf(v)
+		all.OneOf = append(all.OneOf, api.OpenAPI().Components.Schemas.Schema(t, true, t.Name()))
+	}
+	return all
+}

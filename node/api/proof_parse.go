@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/p2pnode/p2pnode/gossipstate/replica"
 )
 
 // ParseProof reads a Proof as JSON, as a node writes it or laid out otherwise, and checks its form as Open does. Every field
@@ -116,6 +118,8 @@ func readField(raw json.RawMessage, field any) error {
 		return nil
 	case *[]ProofStep:
 		return readSteps(raw, field)
+	case *parts:
+		return readParts(raw, field)
 	case *nullBytes:
 		if string(raw) == "null" {
 			return nil
@@ -176,6 +180,30 @@ func readSteps(raw json.RawMessage, steps *[]ProofStep) error {
 			return fmt.Errorf("step %d: %w", len(*steps), err)
 		}
 		*steps = append(*steps, step)
+	}
+	return nil
+}
+
+// readParts reads a list of bytes, no more than a snapshot may have.
+func readParts(raw json.RawMessage, all *parts) error {
+	in := json.NewDecoder(bytes.NewReader(raw))
+	if begin, err := in.Token(); err != nil || begin != json.Delim('[') {
+		return errors.New("must be a list")
+	}
+	*all = parts{}
+	for in.More() {
+		if len(*all) == replica.MaxParts {
+			return fmt.Errorf("has more than %d parts", replica.MaxParts)
+		}
+		var element json.RawMessage
+		if err := in.Decode(&element); err != nil {
+			return broken(err)
+		}
+		var b []byte
+		if err := readString(element, &b); err != nil {
+			return fmt.Errorf("part %d: %w", len(*all)+1, err)
+		}
+		*all = append(*all, b)
 	}
 	return nil
 }

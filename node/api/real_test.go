@@ -11,8 +11,9 @@ import (
 	"github.com/p2pnode/p2pnode/node"
 )
 
-// TestRealNode drives a whole node, the first of its network, through its API.
-func TestRealNode(t *testing.T) {
+// realNode is a whole node, the first of its network, and a client of its API. Both end with the test.
+func realNode(t *testing.T) (*node.Node, *Client, node.Config) {
+	t.Helper()
 	cfg := node.DefaultConfig(node.ProfileLocal)
 	cfg.DataDir = t.TempDir()
 	cfg.Network.Name = "testnet-api"
@@ -24,22 +25,28 @@ func TestRealNode(t *testing.T) {
 	server, err := New(Of(n), config(t, socket))
 	require.NoError(t, err)
 	require.NoError(t, server.Listen())
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(context.Background())
 	ran, served := make(chan error, 1), make(chan error, 1)
 	go func() { ran <- n.Run(ctx) }()
 	go func() { served <- server.Serve(ctx) }()
 	client, err := NewClient(socket)
 	require.NoError(t, err)
-	defer func() {
+	t.Cleanup(func() {
 		client.Close()
 		cancel()
 		require.NoError(t, <-served)
 		require.NoError(t, <-ran)
-	}()
+	})
+	<-n.Ready()
+	return n, client, cfg
+}
+
+// TestRealNode drives a whole node, the first of its network, through its API.
+func TestRealNode(t *testing.T) {
+	n, client, cfg := realNode(t)
 	ask, done := context.WithTimeout(t.Context(), time.Minute)
 	defer done()
-	<-n.Ready()
-	_, err = client.Readyz(ask)
+	_, err := client.Readyz(ask)
 	require.NoError(t, err)
 
 	w, err := client.Set(ask, "app/color", []byte("teal"), WriteOptions{Wait: "all"})

@@ -22,6 +22,7 @@ func (s *Server) register(api huma.API) {
 	s.registerNode(api)
 	s.registerMembers(api)
 	s.registerState(api)
+	s.registerExport(api)
 	s.registerWatch(api)
 	s.registerJobs(api)
 }

@@ -35,7 +35,12 @@ type TopicParam struct {
 
 func (s *Server) registerState(api huma.API) {
 	huma.Register(api, operation(api, http.MethodGet, "/v1/state", "state-list", "Entries by key, then owner"), s.list)
-	huma.Register(api, operation(api, http.MethodGet, "/v1/state/{key...}", "state-get", "One entry"), s.get)
+	one := operation(api, http.MethodGet, "/v1/state/{key...}", "state-get", "One entry, or with history all that is known to have stood there")
+	one.Responses["200"] = &huma.Response{
+		Description: "the entry; with history, what is known to have stood under the key",
+		Content:     map[string]*huma.MediaType{"application/json": {Schema: oneOf(api, Value{}, Versions{})}},
+	}
+	huma.Register(api, one, s.get)
 	put := operation(api, http.MethodPut, "/v1/state/{key...}", "state-set",
 		"Write a key; the body is the value, byte by byte")
 	put.MaxBodyBytes = wire.MaxValue + 1 // huma refuses a body that fills the limit
@@ -144,18 +149,28 @@ type KeyParam struct {
 	Key string `path:"key" doc:"the rest of the path, slashes included"`
 }
 
-type getInput struct {
+// GetParams are what reading one entry takes.
+type GetParams struct {
 	KeyParam
 	Owner string `query:"owner" maxLength:"128" doc:"this owner's entry: peer id, node name, or unique suffix of the id; default: the merged view"`
 }
 
-// valueOutput is an entry and its ETag.
-type valueOutput struct {
-	ETag string `header:"ETag"`
-	Body Value
+type oneInput struct {
+	GetParams
+	History bool   `query:"history" doc:"all versions that this node remembers: those of other owners that lost, and those replaced since it started"`
+	At      string `query:"at" pattern:"^[1-9][0-9]{0,19}$" patternDescription:"decimal digits" doc:"the entry as it was at this version, if this node remembers it"`
 }
 
-func (s *Server) get(ctx context.Context, in *getInput) (*valueOutput, error) {
+// valueOutput is an entry and its ETag, or what was under its key.
+type valueOutput struct {
+	ETag string `header:"ETag"`
+	Body any
+}
+
+func (s *Server) get(ctx context.Context, in *oneInput) (*valueOutput, error) {
+	if in.History && in.At != "" {
+		return nil, invalid("query.at", in.At, "excludes history")
+	}
 	owner, err := s.owner(ctx, in.Owner)
 	if err != nil {
 		return nil, err
@@ -163,6 +178,9 @@ func (s *Server) get(ctx context.Context, in *getInput) (*valueOutput, error) {
 	t, err := s.topic(in.Topic)
 	if err != nil {
 		return nil, err
+	}
+	if in.History || in.At != "" {
+		return s.past(ctx, t, in, owner)
 	}
 	v, err := t.Get(ctx, in.Key, owner)
 	if err == nil && v.Deleted {
@@ -174,7 +192,33 @@ func (s *Server) get(ctx context.Context, in *getInput) (*valueOutput, error) {
 	return &valueOutput{etag(Uint64(v.Clock)), valueOf(v)}, nil
 }
 
-func (s *Server) prove(ctx context.Context, in *getInput) (*output[Proof], error) {
+// past answers what stood under a key: all of it, or one version.
+func (s *Server) past(ctx context.Context, t Topic, in *oneInput, owner peer.ID) (*valueOutput, error) {
+	versions, err := t.History(ctx, in.Key, owner)
+	if err != nil {
+		return nil, s.fail(err, in.Key)
+	}
+	if in.History {
+		return &valueOutput{Body: versionsOf(versions)}, nil
+	}
+	at, err := strconv.ParseUint(in.At, 10, 64)
+	if err != nil {
+		return nil, invalid("query.at", in.At, "is not a number below 2^64")
+	}
+	v, ok := versions.At(gossipstate.Clock(at))
+	if !ok || v.Deleted {
+		detail := fmt.Sprintf("this node remembers no version %d of %s", at, clip(in.Key))
+		if ok {
+			detail = fmt.Sprintf("version %d of %s is a deletion", at, clip(in.Key))
+		}
+		e := problem(node.CodeNotFound, detail, "p2pnode state history KEY")
+		e.Key = clip(in.Key)
+		return nil, e
+	}
+	return &valueOutput{etag(Uint64(v.Clock)), valueOf(v)}, nil
+}
+
+func (s *Server) prove(ctx context.Context, in *GetParams) (*output[Proof], error) {
 	owner, err := s.owner(ctx, in.Owner)
 	if err != nil {
 		return nil, err

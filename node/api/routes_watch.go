@@ -25,13 +25,14 @@ func (s *Server) registerWatch(api huma.API) {
 type watchInput struct {
 	TopicParam
 	Prefix      string `query:"prefix" maxLength:"256"`
-	Initial     bool   `query:"initial" doc:"begin with what is there, as put, closed by synced"`
-	Since       string `query:"since" pattern:"^[0-9]{1,20}$" patternDescription:"decimal digits" doc:"resume behind the event of this id: gap, then as with initial"`
+	Initial     bool   `query:"initial" doc:"begin with what is there, as put, closed by synced; of no effect with since"`
+	Since       string `query:"since" pattern:"^[0-9]{1,20}$" patternDescription:"decimal digits" doc:"resume behind the event of this id: synced and what came after it; if the node does not remember all of that, gap, then as with initial"`
 	LastEventID string `header:"Last-Event-ID" pattern:"^[0-9]{1,20}$" patternDescription:"decimal digits" doc:"as since, which has precedence; browsers send it when they reconnect"`
 }
 
 func (s *Server) watchState(_ context.Context, in *watchInput) (func(huma.Context), error) {
 	w := stateWriter{server: s, snapshot: in.Initial}
+	begin := func(ctx context.Context, t Topic) iter.Seq2[replica.Event, error] { return t.Watch(ctx, in.Prefix) }
 	location, text := "query.since", in.Since
 	if text == "" {
 		location, text = "header.Last-Event-ID", in.LastEventID
@@ -41,7 +42,10 @@ func (s *Server) watchState(_ context.Context, in *watchInput) (func(huma.Contex
 		if err != nil {
 			return nil, invalid(location, text, "is not a number below 2^64")
 		}
-		w.behind, w.last, w.snapshot = true, since, true
+		w.last = since
+		begin = func(ctx context.Context, t Topic) iter.Seq2[replica.Event, error] {
+			return t.Resume(ctx, in.Prefix, since)
+		}
 	}
 	t, err := s.topic(in.Topic)
 	if err != nil {
@@ -49,7 +53,7 @@ func (s *Server) watchState(_ context.Context, in *watchInput) (func(huma.Contex
 	}
 	return func(hc huma.Context) {
 		w := w // one for each stream
-		relay(s, hc, func(ctx context.Context) iter.Seq2[replica.Event, error] { return t.Watch(ctx, in.Prefix) }, w.write)
+		relay(s, hc, func(ctx context.Context) iter.Seq2[replica.Event, error] { return begin(ctx, t) }, w.write)
 	}, nil
 }
 

@@ -238,8 +238,9 @@ type Member struct {
 	StateVersion Uint64            `json:"state_version"` // of its own state on the topic members
 	Version      string            `json:"version"`       // of its program, "" when unknown
 	Agent        string            `json:"agent"`
-	Neighbour    bool              `json:"neighbour"` // beats run between it and this node
-	Agrees       bool              `json:"agrees"`    // its last beat showed this node's digests; of neighbours only
+	Neighbour    bool              `json:"neighbour"`   // beats run between it and this node
+	Agrees       bool              `json:"agrees"`      // its last beat showed this node's digests; of neighbours only
+	Equivocated  bool              `json:"equivocated"` // it is proved that it signed two histories
 	Tags         map[string]string `json:"tags"`
 }
 
@@ -269,6 +270,19 @@ type Value struct {
 	Expires      Time    `json:"expires"` // null: never
 	Digest       string  `json:"digest"`  // root of the owner's state that holds it, 64 hex digits
 	Deleted      bool    `json:"deleted"`
+}
+
+// PastValue is what stood under a key once, or stands there now.
+type PastValue struct {
+	Value
+	Current bool `json:"current"` // it stands now
+}
+
+// Versions is what a node remembers of one key, newest first; of one version that two owners wrote, the one that won is first.
+type Versions struct {
+	Items      []PastValue `json:"items"`
+	NextCursor *string     `json:"next_cursor"` // always null: they are few
+	Cut        bool        `json:"cut"`         // older ones were dropped for want of room
 }
 
 // Wait says how far a write had come when the answer was sent.
@@ -413,6 +427,8 @@ type Change struct {
 	Value  Value  `json:"value"`         // what holds now; of del the tombstone
 	Old    *Value `json:"old,omitempty"` // what held before; of lost the loser
 	Remote bool   `json:"remote"`        // it came from a peer
+	Cause  string `json:"cause,omitempty" doc:"write, rumor, sync, import, expired or forgotten; others may come; absent in a snapshot"`
+	Why    string `json:"why,omitempty" doc:"of lost: what decided, for people"`
 }
 
 // Gap is the data of gap: the changes From..To, both included, were not sent. None were missed when To is below From.

@@ -106,7 +106,7 @@ func TestWatchBeginsWithWhatIsThere(t *testing.T) {
 	require.Equal(t, "put app/c=2", short(events.one()))
 }
 
-func TestWatchResumedTellsTheGapAndStartsAfresh(t *testing.T) {
+func TestWatchResumedGoesOnWhereItWas(t *testing.T) {
 	s := serve(t, newFakeNode())
 	set(t, s.client, "a", "1")
 	first := read(t, s.client.WatchState(t.Context(), WatchOptions{Initial: true}))
@@ -116,8 +116,24 @@ func TestWatchResumedTellsTheGapAndStartsAfresh(t *testing.T) {
 	set(t, s.client, "b", "1")
 	set(t, s.client, "c", "1")
 
+	events := read(t, s.client.WatchState(t.Context(), WatchOptions{Since: &last, Initial: true}))
+	for i, want := range []string{EventSynced, "put b=1", "put c=1"} {
+		e := events.one()
+		require.Equal(t, want, short(e))
+		require.Equal(t, Uint64(i+1), e.ID)
+	}
+	set(t, s.client, "d", "1")
+	require.Equal(t, "put d=1", short(events.one()))
+}
+
+func TestWatchResumedTooLateTellsTheGapAndStartsAfresh(t *testing.T) {
+	s := serve(t, newFakeNode())
+	var last uint64
+	for i := range fakeMemory + 1 {
+		set(t, s.client, fmt.Sprint(i), "1")
+	}
 	events := read(t, s.client.WatchState(t.Context(), WatchOptions{Since: &last}))
-	for _, want := range []string{"gap 2-3", "put a=1", "put b=1", "put c=1", EventSynced} {
+	for _, want := range []string{"gap 1-4", "put 0=1", "put 1=1", "put 2=1", "put 3=1", EventSynced} {
 		require.Equal(t, want, short(events.one()))
 	}
 	set(t, s.client, "d", "1")
@@ -139,14 +155,19 @@ func TestWatchResumedFromAnotherLifeOfTheNode(t *testing.T) {
 // TestBrowserResumesByHeader reads the stream as it is on the wire.
 func TestBrowserResumesByHeader(t *testing.T) {
 	s := serve(t, newFakeNode())
+	set(t, s.client, "a", "1")
 	set(t, s.client, "a", "x<y")
-	lines := s.lines("/v1/watch/state", "Last-Event-ID", "0", "Accept", eventStream)
+	lines := s.lines("/v1/watch/state", "Last-Event-ID", "1", "Accept", eventStream)
 	require.Equal(t, eventStream, lines.header.Get("Content-Type"))
-	require.Equal(t, []string{"event: gap", `data: {"from":"1","to":"1"}`, ""}, lines.take(3))
-	put := lines.take(3)
-	require.Equal(t, "event: put", put[0])
-	require.Contains(t, put[1], `"text":"x<y"`)
 	require.Equal(t, []string{"id: 1", "event: synced", "data: {}", ""}, lines.take(4))
+	put := lines.take(4)
+	require.Equal(t, []string{"id: 2", "event: put"}, put[:2])
+	require.Contains(t, put[2], `"text":"x<y"`)
+
+	lines = s.lines("/v1/watch/state", "Last-Event-ID", "99", "Accept", eventStream)
+	require.Equal(t, []string{"event: gap", `data: {"from":"1","to":"2"}`, ""}, lines.take(3))
+	require.Equal(t, "event: put", lines.take(3)[0])
+	require.Equal(t, []string{"id: 2", "event: synced", "data: {}", ""}, lines.take(4))
 }
 
 func TestStreamAsNDJSON(t *testing.T) {
