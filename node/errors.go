@@ -49,6 +49,7 @@ const (
 	CodeBootstrapUnreachable = "bootstrap-unreachable"
 	CodePeerIDMismatch       = "peer-id-mismatch"
 	CodeMemberSuspected      = "member-suspected"
+	CodeClockSkew            = "clock-skew"
 	CodeAPINotRunning        = "api-not-running"
 	CodeNotReady             = "not-ready"
 	CodeStopped              = "stopped"
@@ -114,6 +115,7 @@ var explanations = [...]Explanation{
 	{CodeBadUsage, ExitUsage, 0, "the command line is wrong: 'p2pnode COMMAND --help' shows how it is meant"},
 	{CodeBootstrapUnreachable, 0, 0, "no bootstrap peer answers; the node goes on and tries again for ever"},
 	{CodeClockExhausted, ExitConflict, 409, "the key's clock is at its largest value: some writer set it there, and nobody can write over it"},
+	{CodeClockSkew, 0, 0, "wall clocks differ by a minute or more: no write is lost or refused for it, but times that are shown, and keys that expire, are as wrong as the clock of the node that wrote them"},
 	{CodeDataDirLocked, ExitConflict, 0, "another process uses the data directory: give a second node its own --home"},
 	{CodeDiskFull, ExitResource, 503, "no space is left for the data directory; what is stored stays valid"},
 	{CodeEquivocation, 0, 0, "a member has signed two histories under one version: its key is used by two processes, or it lies"},

@@ -149,6 +149,9 @@ func (m *metrics) state(n *Node) {
 	if err != nil {
 		return
 	}
+	if offset := clockOffset(members); offset != nil {
+		m.gauge("p2pnode_clock_offset_seconds", "How far this node's wall clock is ahead of the median of its neighbours'.", offset.Seconds(), "", "")
+	}
 	c := count(members)
 	for _, s := range []struct {
 		status string

@@ -37,7 +37,8 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	s.Problems = append(identityProblems(identity), n.problems(members, b.Wanted, b.Connected)...)
+	s.ClockOffset = clockOffset(members)
+	s.Problems = slices.Concat(identityProblems(identity), n.problems(members, b.Wanted, b.Connected), clockProblems(members))
 	return s, nil
 }
 

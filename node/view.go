@@ -46,8 +46,10 @@ type Status struct {
 	Members   MemberCount
 	State     []TopicStatus // one a topic, members first
 	Work      WorkStatus
-	Counters  []Metric
-	Problems  []Problem
+	// ClockOffset is how far this node's wall clock is ahead of the median of its neighbours'; nil: no neighbour's is known.
+	ClockOffset *time.Duration
+	Counters    []Metric
+	Problems    []Problem
 }
 
 // Bootstrap says how the bootstrap peers are.

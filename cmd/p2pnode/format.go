@@ -131,6 +131,17 @@ func span(d time.Duration) string {
 	}
 }
 
+// offset is a difference of clocks in seconds for people, with its sign; none for nil.
+func offset(s *float64) string {
+	if s == nil {
+		return none
+	}
+	if *s < 0 {
+		return span(seconds(*s))
+	}
+	return "+" + span(seconds(*s))
+}
+
 // age is the time from t to now for people; none for the zero time. A clock that is ahead makes it "now".
 func age(t, now time.Time) string {
 	if t.IsZero() {

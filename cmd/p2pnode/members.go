@@ -76,7 +76,7 @@ func (a *app) showMembers(members []api.Member, full bool, now time.Time) error 
 		return nil
 	}
 	slices.SortStableFunc(members, func(x, y api.Member) int { return strings.Compare(x.Name, y.Name) })
-	t := a.table("NAME", "ID", "STATUS", "PHI", "HEARD", "VERSION", "STATE", "TAGS")
+	t := a.table("NAME", "ID", "STATUS", "PHI", "HEARD", "VERSION", "CLOCK", "STATE", "TAGS")
 	var n api.MemberCount
 	equivocated := 0
 	for _, m := range members {
@@ -101,7 +101,7 @@ func (a *app) showMembers(members []api.Member, full bool, now time.Time) error 
 			phi = strconv.FormatFloat(m.Phi, 'f', 1, 64)
 		}
 		t.row(cell(m.Name, 20), a.id(m.ID, full), a.status(status), phi, age(m.LastHeard.Time, now),
-			cell(m.Version, 16), agreement(m), tags(m.Tags))
+			cell(m.Version, 16), offset(m.ClockOffset), agreement(m), tags(m.Tags))
 	}
 	if len(members) > 0 {
 		if err := t.write(); err != nil {
@@ -153,6 +153,9 @@ func (a *app) showMember(m api.Member, now time.Time) error {
 	}
 	line("generation", "%s", m.Generation)
 	line("version", "%s of its state on members", m.StateVersion)
+	if m.ClockOffset != nil {
+		line("clock", "%s against this node's", offset(m.ClockOffset))
+	}
 	line("program", "%s", cell(firstOf(m.Agent, m.Version), 64))
 	switch {
 	case m.Self:

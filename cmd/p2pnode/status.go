@@ -93,6 +93,9 @@ func (a *app) showStatus(s api.Status, onlyProblems bool) error {
 		line("state "+plain(t.Topic), "%s, %s, %s, digest %s, agrees with %d of %s",
 			count(t.Keys, "key"), count(t.Tombstones, "tombstone"), size(t.Bytes), shortHash(t.Digest), t.Agree, count(t.Of, "neighbour"))
 	}
+	if s.ClockOffset != nil {
+		line("clock", "%s against the neighbours' median", offset(s.ClockOffset))
+	}
 	line("work", "%s", workSummary(s))
 	for _, job := range s.Work {
 		line("", "%s", jobLine(job))

@@ -119,6 +119,7 @@ func (t *Table) fresh(m *member, from wire.ID, b wire.Beat, now time.Time) []Tra
 	m.heard, m.quiet, m.beatAt = now, now, now
 	m.unrelayed, m.bringer = true, from
 	if from == m.owner && m.status != Left && m.owner != t.self && t.sources[from].neighbour {
+		m.clock.arrived(&m.digest, b.Index, now)
 		if m.arrivals == nil || m.status == Dead {
 			m.arrivals = newArrivals(m.digest.BeatInterval, now)
 			t.judgeAt = time.Time{}

@@ -40,9 +40,13 @@ type Member struct {
 	BeatIndex  uint32       // newest beat under that version's anchor; 0: none
 	Neighbour  bool         // beats run between it and this node
 	Since      time.Time    // when it came into this status
-	Accusers   []wire.ID    // whose accusations stand, in order of owner, at most MaxNamed; nil: none
-	Refuter    wire.ID      // who brought the proof of life that last ended a suspicion or death; zero: none ever did
-	Refuted    time.Time    // when that was
+	// Clock is how far its wall clock is ahead of this node's, less the time a beat travels; negative: behind. It is
+	// known of members that beat to this node directly. It is for people: nothing is decided by it.
+	Clock      time.Duration
+	ClockKnown bool
+	Accusers   []wire.ID // whose accusations stand, in order of owner, at most MaxNamed; nil: none
+	Refuter    wire.ID   // who brought the proof of life that last ended a suspicion or death; zero: none ever did
+	Refuted    time.Time // when that was
 }
 
 // Transition is one change of a member's status.
@@ -146,6 +150,7 @@ type member struct {
 	strikes int          // its accusations that came too early
 	ignored time.Time    // its accusations do not count before
 
+	clock   clock
 	refuter wire.ID
 	refuted time.Time
 	story   []Transition

@@ -269,6 +269,8 @@ func (t *Table) Members(now time.Time) []Member {
 			BeatIndex:  m.verifier.index,
 			Neighbour:  t.sources[m.owner].neighbour,
 			Since:      m.since,
+			Clock:      m.clock.offset,
+			ClockKnown: m.clock.known,
 			Accusers:   t.accusers(m, now),
 			Refuter:    m.refuter,
 			Refuted:    m.refuted,

@@ -125,6 +125,7 @@ func (r *Replica) Members(ctx context.Context) (members []Member, err error) {
 			// Tags that do not decode are an owner's own fault and shown as none.
 			_ = json.Unmarshal(t.describedAs(m.Owner, keyTags), &out.Tags)
 			out.Equivocated = t.flagged(m.Owner)
+			out.Clock, out.ClockKnown = m.Clock, m.ClockKnown
 			if l := t.links[out.ID]; l != nil && l.beats != nil {
 				out.Neighbour, out.Agrees = true, l.beats.agrees
 			}

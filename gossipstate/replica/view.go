@@ -133,6 +133,9 @@ type Member struct {
 	Neighbour  bool // beats run between it and this node
 
 	Equivocated bool // it is proved that it signed two histories: see Reader.Equivocation
+
+	Clock      time.Duration // how far its wall clock is ahead of this node's; nothing is decided by it
+	ClockKnown bool          // it has beaten to this node directly
 }
 
 // Transition is a change of a member's status.

@@ -105,8 +105,9 @@ func statusOfNode(st node.Status) Status {
 			Enabled: st.Work.Enabled, Rate: finite(st.Work.Rate),
 			Running: st.Work.Running, Done: st.Work.Done, Canceled: st.Work.Canceled,
 		},
-		Counters: list(st.Counters, metricOf),
-		Problems: list(st.Problems, func(p node.Problem) Problem { return Problem(p) }),
+		Counters:    list(st.Counters, metricOf),
+		ClockOffset: inSeconds(st.ClockOffset),
+		Problems:    list(st.Problems, func(p node.Problem) Problem { return Problem(p) }),
 	}
 	maps.Copy(out.Bootstrap.Failures, st.Bootstrap.Failures)
 	for _, t := range out.Topics {
@@ -146,8 +147,7 @@ func peerOf(p node.Peer) Peer {
 		out.Addr = p.Addr.String()
 	}
 	if p.RTT > 0 {
-		seconds := p.RTT.Seconds()
-		out.RTTSeconds = &seconds
+		out.RTTSeconds = inSeconds(&p.RTT)
 	}
 	if out.Mesh == nil {
 		out.Mesh = []string{}
@@ -165,8 +165,20 @@ func memberOf(m replica.Member) Member {
 	if out.Version == m.Agent {
 		out.Version = "" // another program's
 	}
+	if m.ClockKnown {
+		out.ClockOffset = inSeconds(&m.Clock)
+	}
 	maps.Copy(out.Tags, m.Tags)
 	return out
+}
+
+// inSeconds is d in seconds, nil for nil.
+func inSeconds(d *time.Duration) *float64 {
+	if d == nil {
+		return nil
+	}
+	seconds := d.Seconds()
+	return &seconds
 }
 
 func transitionOf(t replica.Transition) Transition {

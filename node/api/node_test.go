@@ -40,9 +40,11 @@ func TestStatusHasItsPromisedShape(t *testing.T) {
 			{Topic: "members", Fingerprint: [32]byte{1}, MeshPeers: 4},
 			{Topic: "main", Fingerprint: [32]byte{0x9c, 0x1e}, Owners: 12, Keys: 318, Tombstones: 14, Bytes: 1000, Agree: 12, Of: 12, MeshPeers: 2},
 		},
-		Work:     node.WorkStatus{Enabled: true, Running: 1, Rate: math.Inf(1)},
-		Counters: []node.Metric{{Name: "p2pnode_x_total", Kind: node.Counter, Labels: map[string]string{"result": "ok"}, Value: 3}},
-		Problems: []node.Problem{{Level: "warn", Code: node.CodeMemberSuspected, Detail: "d", Hint: "h"}},
+		Work: node.WorkStatus{Enabled: true, Running: 1, Rate: math.Inf(1)},
+
+		ClockOffset: new(-1500 * time.Millisecond),
+		Counters:    []node.Metric{{Name: "p2pnode_x_total", Kind: node.Counter, Labels: map[string]string{"result": "ok"}, Value: 3}},
+		Problems:    []node.Problem{{Level: "warn", Code: node.CodeMemberSuspected, Detail: "d", Hint: "h"}},
 	})
 	s := serve(t, n)
 	a := s.raw("GET", "/v1/status", "")
@@ -52,6 +54,7 @@ func TestStatusHasItsPromisedShape(t *testing.T) {
 	require.Equal(t, map[string]any{
 		"id": testPeer(1).String(), "name": "n1", "version": "0.1.0", "uptime_seconds": json.Number("11520"),
 	}, m["node"])
+	require.Equal(t, json.Number("-1.5"), m["clock_offset_seconds"])
 	require.Equal(t, "lab", m["network"].(map[string]any)["name"])
 	require.Equal(t, []any{}, m["network"].(map[string]any)["authorities"])
 	require.Equal(t, []any{}, m["work"])
@@ -77,7 +80,8 @@ func TestStatusHasItsPromisedShape(t *testing.T) {
 
 func TestEmptyListsAreListsInJSON(t *testing.T) {
 	s := serve(t, newFakeNode())
-	require.NotContains(t, s.raw("GET", "/v1/status", "").body, "null")
+	status := s.raw("GET", "/v1/status", "").body
+	require.NotContains(t, strings.Replace(status, `"clock_offset_seconds":null`, "", 1), "null", "a clock that is not known is no list")
 	require.JSONEq(t, `{"items":[],"next_cursor":null}`, s.raw("GET", "/v1/peers", "").body)
 	require.JSONEq(t, `{"items":[],"next_cursor":null}`, s.raw("GET", "/v1/jobs", "").body)
 	require.NotContains(t, s.raw("GET", "/v1/digest", "").body, "members")

@@ -133,8 +133,10 @@ type Status struct {
 	Topics    []TopicStatus `json:"topics"` // of all, members first
 	Work      []JobSummary  `json:"work"`   // running jobs of all topics
 	Worker    Worker        `json:"worker"`
-	Counters  []Metric      `json:"counters"`
-	Problems  []Problem     `json:"problems"`
+	// ClockOffset is how far the node's wall clock is ahead of the median of its neighbours'; null: none is known.
+	ClockOffset *float64  `json:"clock_offset_seconds"`
+	Counters    []Metric  `json:"counters"`
+	Problems    []Problem `json:"problems"`
 }
 
 // StatusNode is the part of a Status that names the node.
@@ -238,9 +240,10 @@ type Member struct {
 	StateVersion Uint64            `json:"state_version"` // of its own state on the topic members
 	Version      string            `json:"version"`       // of its program, "" when unknown
 	Agent        string            `json:"agent"`
-	Neighbour    bool              `json:"neighbour"`   // beats run between it and this node
-	Agrees       bool              `json:"agrees"`      // its last beat showed this node's digests; of neighbours only
-	Equivocated  bool              `json:"equivocated"` // it is proved that it signed two histories
+	Neighbour    bool              `json:"neighbour"`            // beats run between it and this node
+	Agrees       bool              `json:"agrees"`               // its last beat showed this node's digests; of neighbours only
+	Equivocated  bool              `json:"equivocated"`          // it is proved that it signed two histories
+	ClockOffset  *float64          `json:"clock_offset_seconds"` // its wall clock's, ahead of this node's; null: not a neighbour
 	Tags         map[string]string `json:"tags"`
 }
 
