@@ -82,6 +82,9 @@ func (t *table) duePulls(now time.Time) {
 				from = l.peer
 			}
 		}
+		if l := t.links[from]; l != nil && l.syncing && now.Sub(p.due) < syncAlone {
+			continue // that sync brings the same
+		}
 		t.startPull(key, p, from)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/binary"
 	"io"
+	"sync"
 	"testing"
 	"time"
 
@@ -87,6 +88,8 @@ type rawPeer struct {
 	on    string // network whose protocols it speaks
 	seqno uint64
 	rpc   network.Stream // of gossipsub, to the one node that it gossips with
+
+	serving sync.WaitGroup // streams that are answered
 }
 
 // raw adds a peer on the cluster's network.
@@ -94,8 +97,12 @@ func (c *cluster) raw() *rawPeer {
 	c.t.Helper()
 	a := newAuthor(c.t)
 	h, _ := c.newHost(a.key)
-	c.t.Cleanup(func() { h.Close() })
-	return &rawPeer{author: a, t: c.t, host: h, on: "test"}
+	p := &rawPeer{author: a, t: c.t, host: h, on: "test"}
+	c.t.Cleanup(func() {
+		h.Close()
+		p.serving.Wait()
+	})
+	return p
 }
 
 // stream opens a stream of one of the protocols, "sync" or "beat".
@@ -224,6 +231,8 @@ func (p *rawPeer) beats(n *node) *rawStream { return p.stream(n, "beat") }
 // serve answers the sync streams that n opens.
 func (p *rawPeer) serve(n *node, answer func(*rawStream)) {
 	p.host.SetStreamHandler(n.syncProtocol(), func(s network.Stream) {
+		p.serving.Add(1)
+		defer p.serving.Done()
 		defer s.Close()
 		answer(&rawStream{t: p.t, Stream: s, r: msgio.NewVarintReaderSize(s, wire.MaxFrame), w: msgio.NewVarintWriter(s)})
 	})
