@@ -2,6 +2,7 @@ package gossipstate
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,16 +17,16 @@ const MaxEvidence = 1024
 // ErrNoEquivocation: the two digests do not contradict each other.
 var ErrNoEquivocation = errors.New("the digests do not contradict each other")
 
-// Equivocation is the proof that an owner signed two histories: two digests with one (generation, version) and different
-// roots. Whoever knows the network and the topic can check it, without any state.
+// Equivocation is the proof that an owner signed two histories: two digests with one (generation, version) that differ.
+// Whoever knows the network and the topic can check it, without any state.
 type Equivocation struct {
-	Loser  SignedDigest // of the smaller root
+	Loser  SignedDigest // of the smaller root; of the smaller bytes when the roots are one
 	Winner SignedDigest // of the larger root: what every replica holds in the end
 }
 
 // NewEquivocation puts two signed digests, in whatever order, into the form of a proof. It checks nothing: see Verify.
 func NewEquivocation(a, b SignedDigest, aRoot, bRoot Root) Equivocation {
-	if bytes.Compare(aRoot[:], bRoot[:]) > 0 {
+	if cmp.Or(bytes.Compare(aRoot[:], bRoot[:]), bytes.Compare(a.Digest, b.Digest)) > 0 {
 		a, b = b, a
 	}
 	return Equivocation{Loser: a, Winner: b}
@@ -55,9 +56,10 @@ func openDigest(domain wire.Domain, signed SignedDigest) (Digest, error) {
 	return d, wire.VerifyDigest(domain, &d, signed)
 }
 
-// Contradict says whether a and b, both signed, prove that their owner signed two histories.
+// Contradict says whether a and b, both signed, prove that their owner signed two histories: an honest one signs a single
+// digest under one (generation, version).
 func Contradict(a, b *Digest) bool {
-	return a.Owner == b.Owner && a.Generation == b.Generation && a.Version == b.Version && a.Root != b.Root
+	return a.Owner == b.Owner && a.Generation == b.Generation && a.Version == b.Version && *a != *b
 }
 
 // contradiction is the proof that u makes together with the held copy, nil when it makes none.

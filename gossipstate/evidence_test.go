@@ -57,6 +57,31 @@ func TestApplyProvesAnEquivocationWhicheverSideItHolds(t *testing.T) {
 	}
 }
 
+// Replicas keep the one they saw first, so they may never agree in what it says beside its root: that is worth a proof.
+func TestTwoDigestsOfOneRootContradictEachOtherInWhateverTheySay(t *testing.T) {
+	stays, leaves := newAuthor(1), newAuthor(1)
+	leaves.self.Status = wire.Leaving
+	for _, a := range []*author{stays, leaves} {
+		a.write(t, testStart, set("a", "1"))
+	}
+	for _, c := range [][2]*author{{stays, leaves}, {leaves, stays}} {
+		replica := New(DefaultConfig(testDomain))
+		c[0].snapshot(t, replica)
+		first, _, _ := replica.Digest(c[0].self.ID)
+		r := c[1].snapshot(t, replica)
+		require.Equal(t, Stale, r.Outcome, "the order of digests is by the root alone")
+		require.NotNil(t, r.Equivocation)
+		held, _, _ := replica.Digest(c[0].self.ID)
+		require.Equal(t, first, held)
+		loser, winner, err := r.Equivocation.Verify(testDomain)
+		require.NoError(t, err)
+		require.Equal(t, loser.Root, winner.Root)
+		require.ElementsMatch(t, []wire.Status{wire.Running, wire.Leaving}, []wire.Status{loser.Status, winner.Status})
+		require.Equal(t, NewEquivocation(r.Equivocation.Winner, r.Equivocation.Loser, winner.Root, loser.Root), *r.Equivocation,
+			"one form, whichever came first")
+	}
+}
+
 func TestAnHonestHistoryProvesNothing(t *testing.T) {
 	a := newAuthor(1)
 	replica := New(DefaultConfig(testDomain))

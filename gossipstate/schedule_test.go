@@ -366,7 +366,7 @@ func (s *schedule) apply(t *rapid.T, to *replica, v *wire.Verified, from ID) boo
 	result, err := to.state.Apply(v, from, s.now)
 	to.changed = true
 	contradicts := holds && held.digest.Generation == u.Digest.Generation && held.digest.Version == u.Digest.Version &&
-		held.digest.Root != u.Digest.Root
+		held.digest != u.Digest
 	requireSame(t, contradicts, result.Equivocation != nil, "two histories are seen")
 	if err != nil {
 		require.ErrorIs(t, err, ErrRootMismatch)

@@ -127,6 +127,10 @@ type StateConfig struct {
 	// TombstoneTTL is how long this node remembers its own deletions. 1m to 8760h; default 168h. Raising it spares
 	// replicas that were away for longer a full copy, and costs the key's bytes until then.
 	TombstoneTTL time.Duration `toml:"tombstone_ttl"`
+
+	// History is how many superseded values of each key this node remembers, in memory, for state history and revert. 1 to
+	// 64; default 8 (guess). Raising it costs their bytes, on each topic at most 4 MiB in all.
+	History int `toml:"history"`
 }
 
 // WorkConfig is the section [work].
@@ -188,7 +192,7 @@ func DefaultConfig(profile string) Config {
 			ForgetAfter:  24 * time.Hour,
 		},
 		Gossip: GossipConfig{MeshSize: 6, AntiEntropy: 10 * time.Second},
-		State:  StateConfig{TombstoneTTL: 168 * time.Hour},
+		State:  StateConfig{TombstoneTTL: 168 * time.Hour, History: 8},
 		Work:   WorkConfig{Submitters: []string{}},
 		API:    APIConfig{Listen: "unix:"},
 		Log:    LogConfig{Level: "info", Format: "text"},

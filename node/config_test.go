@@ -97,6 +97,8 @@ func TestValidateNamesEachFault(t *testing.T) {
 		{"mesh too small", func(c *Config) { c.Gossip.MeshSize = 1 }, "gossip.mesh_size"},
 		{"anti-entropy too rare", func(c *Config) { c.Gossip.AntiEntropy = time.Hour }, "gossip.anti_entropy"},
 		{"tombstones too short", func(c *Config) { c.State.TombstoneTTL = 0 }, "state.tombstone_ttl"},
+		{"no history", func(c *Config) { c.State.History = 0 }, "state.history"},
+		{"too long a history", func(c *Config) { c.State.History = 65 }, "state.history"},
 		{"threads below zero", func(c *Config) { c.Work.Threads = -1 }, "work.threads"},
 		{"a submitter", func(c *Config) { c.Work.Submitters = []string{id} }, ""},
 		{"a submitter that is no peer", func(c *Config) { c.Work.Submitters = []string{"n1"} }, "work.submitters"},

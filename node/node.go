@@ -152,6 +152,7 @@ func (n *Node) join() error {
 	cfg.Topics = n.cfg.Network.Topics
 	cfg.AntiEntropy = n.cfg.Gossip.AntiEntropy
 	cfg.TombstoneTTL = n.cfg.State.TombstoneTTL
+	cfg.History = n.cfg.State.History
 	cfg.Description = n.description()
 	cfg.Store = n.store
 	cfg.Logger = n.log

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/p2pnode/p2pnode/gossipstate/replica"
+	"github.com/p2pnode/p2pnode/gossipstate/store"
 )
 
 // localConfig is a node of profile local with its data in a directory of the test.
@@ -158,6 +160,20 @@ func TestADamagedStoreIsSaidAndKeptAside(t *testing.T) {
 	text, err := os.ReadFile(kept[0])
 	require.NoError(t, err)
 	require.Equal(t, "this is no store", string(text))
+}
+
+func TestANodeRemembersAsManyEarlierValuesAsItIsTold(t *testing.T) {
+	cfg := localConfig(t, "a")
+	cfg.State.History = 2
+	n := start(t, cfg)
+	for _, value := range []string{"teal", "red", "grey", "black"} {
+		_, err := n.topic(t).Set(t.Context(), "color", []byte(value), replica.WriteOptions{})
+		require.NoError(t, err)
+	}
+	v, err := n.topic(t).History(t.Context(), "color", "")
+	require.NoError(t, err)
+	require.Len(t, v.Values, 1+2, "what stands now, and two")
+	require.True(t, v.Cut)
 }
 
 func TestASecondNodeOnOneDataDirectoryIsRefused(t *testing.T) {
@@ -339,4 +355,13 @@ func TestTroubleWithTheOwnKeyIsAProblemOfTheStatus(t *testing.T) {
 	moved := identityProblems(replica.Identity{Moved: true})
 	require.Len(t, moved, 1)
 	require.Equal(t, "error", moved[0].Level)
+}
+
+func TestAFullDiskIsAProblemOfTheStatusAndNothingElseOfTheStoreIs(t *testing.T) {
+	require.Empty(t, storageProblems(replica.Storage{}))
+	require.Empty(t, storageProblems(replica.Storage{Fault: store.ErrClosed}))
+	full := storageProblems(replica.Storage{Fault: fmt.Errorf("writing own state to disk: %w", syscall.ENOSPC)})
+	require.Len(t, full, 1)
+	require.Equal(t, CodeDiskFull, full[0].Code)
+	require.Equal(t, "error", full[0].Level)
 }

@@ -2,9 +2,11 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -37,8 +39,13 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
+	storage, err := n.replica.Storage(ctx)
+	if err != nil {
+		return Status{}, err
+	}
 	s.ClockOffset = clockOffset(members)
-	s.Problems = slices.Concat(identityProblems(identity), n.problems(members, b.Wanted, b.Connected), clockProblems(members))
+	s.Problems = slices.Concat(identityProblems(identity), storageProblems(storage),
+		n.problems(members, b.Wanted, b.Connected), clockProblems(members))
 	return s, nil
 }
 
@@ -157,6 +164,16 @@ func identityProblems(i replica.Identity) []Problem {
 		})
 	}
 	return all
+}
+
+// storageProblems are those of writing this node's own state to disk.
+func storageProblems(s replica.Storage) []Problem {
+	if !errors.Is(s.Fault, syscall.ENOSPC) {
+		return nil
+	}
+	return []Problem{{
+		Level: "error", Code: CodeDiskFull, Detail: "no space left for the data directory; the last write was refused", Hint: "free some space",
+	}}
 }
 
 func label(m replica.Member) string {

@@ -156,6 +156,7 @@ func (v *validator) tuning(c *Config) {
 	number(v, "gossip.mesh_size", c.Gossip.MeshSize, 2, 12)
 	number(v, "gossip.anti_entropy", c.Gossip.AntiEntropy, time.Second, 10*time.Minute)
 	number(v, "state.tombstone_ttl", c.State.TombstoneTTL, time.Minute, 8760*time.Hour)
+	number(v, "state.history", c.State.History, 1, 64)
 }
 
 func (v *validator) work(c *WorkConfig) {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -67,6 +68,7 @@ func onAFullDisk(t *testing.T, binary string) {
 	}
 	require.Equal(t, node.CodeDiskFull, refused.Code)
 	require.Equal(t, 503, refused.Status)
+	require.True(t, saysDiskFull(t, s))
 	before := s.export()
 	_, err = s.client.Set(t.Context(), "app/color", value, api.WriteOptions{})
 	require.ErrorAs(t, err, &refused)
@@ -82,11 +84,20 @@ func onAFullDisk(t *testing.T, binary string) {
 	require.NoError(t, os.Remove(ballast))
 	_, err = s.client.Set(t.Context(), "app/color", []byte("red"), api.WriteOptions{Wait: "all"})
 	require.NoError(t, err)
+	require.False(t, saysDiskFull(t, s))
 	s.kill()
 	s.ready()
 	s.has(map[string]string{"app/color": "red"})
 	_, faults := l.heard(s.id())
 	require.Empty(t, faults, "nothing was signed twice")
+}
+
+// saysDiskFull is whether the subject's status has that problem.
+func saysDiskFull(t *testing.T, s *subject) bool {
+	t.Helper()
+	st, err := s.client.Status(t.Context())
+	require.NoError(t, err)
+	return slices.ContainsFunc(st.Problems, func(p api.Problem) bool { return p.Code == node.CodeDiskFull })
 }
 
 // fillDisk takes all space that is left.

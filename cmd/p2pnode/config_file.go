@@ -35,6 +35,7 @@ var settingNotes = map[string]string{
 	"gossip.mesh_size":         "peers that rumors are pushed to, 2 to 12",
 	"gossip.anti_entropy":      "longest pause between comparisons, 1s to 10m",
 	"state.tombstone_ttl":      "how long deletions are remembered, 1m to 8760h",
+	"state.history":            "earlier values of each key that are remembered, 1 to 64",
 	"work.enabled":             "search nonces of jobs",
 	"work.threads":             "0: one less than there are cores",
 	"work.submitters":          "peer ids whose jobs are worked on beside one's own",

@@ -28,6 +28,8 @@ state import' takes it in at a node of the same network. It is the backup of a n
 An owner signs all of its state at once, so a part of it could not be checked. PREFIX therefore chooses owners: those that have
 a key under it, deleted ones included, with all their keys. --topic exports that topic, and of members the owners that it needs.
 
+Left out are owners that were silent for long when this node started: it holds their state back until it hears of them again.
+
 With -o the file is replaced once the export is whole; before that it is as it was.`,
 		Args: argsBetween(0, "PREFIX"),
 		RunE: func(c *cobra.Command, args []string) error {

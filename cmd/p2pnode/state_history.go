@@ -16,7 +16,8 @@ func (a *app) stateHistoryCommand() *cobra.Command {
 		Use:   "history KEY",
 		Short: "List what stood under a key",
 		Long: `List what is known to have stood under a key, newest first: what stands now, what other nodes wrote and lost, and what was
-replaced or deleted since this node started. It remembers the newest values of each key, in memory: a restart ends that.
+replaced or deleted since this node started. It remembers the newest values of each key, as many as state.history in config.toml
+says, in memory: a restart ends that.
 
 'p2pnode state get KEY --at VERSION' reads one, 'p2pnode state revert KEY VERSION' brings it back.`,
 		Args: exactArgs("KEY"),

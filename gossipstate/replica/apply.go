@@ -13,7 +13,7 @@ import (
 // arrival says how an update came.
 type arrival struct {
 	from  peer.ID
-	path  string        // label of CountApplied: rumor, sync, beat
+	path  string        // label of CountApplied: rumor, sync, beat, import
 	age   time.Duration // since the owner's last proof of life, as the sender knows it
 	heard bool          // the owner itself said it just now
 	beat  *wire.Beat    // that came with it: the newest that the sender knows of the owner; unchecked, nil: none
@@ -107,7 +107,7 @@ func (tt *topicTable) noteGap(d *gossipstate.Digest) bool {
 // applied follows up a change of an owner's copy, by a peer or by this node itself.
 func (t *table) applied(tt *topicTable, owner gossipstate.ID, result *gossipstate.Result, a arrival, now time.Time) {
 	digest, _, _ := tt.state.Digest(owner)
-	t.list(tt, itemOf(&digest))
+	tt.list(owner)
 	if seen, ok := tt.newest[owner]; ok && seen.Compare(&digest) <= 0 {
 		delete(tt.newest, owner)
 		delete(t.pulls, pullKey{tt.name, owner})
@@ -166,10 +166,6 @@ func (t *table) withdrawals(tt *topicTable, keys []string) []gossipstate.Mutatio
 		all = append(all, gossipstate.Mutation{Key: key, Withdraw: true})
 	}
 	return all
-}
-
-func itemOf(d *gossipstate.Digest) wire.Item {
-	return wire.Item{Owner: d.Owner, Generation: d.Generation, Version: d.Version, Root: d.Root}
 }
 
 // countFault counts what a peer sent against the rules, by reason. False when err is something else.

@@ -17,11 +17,11 @@ type Count struct {
 // Names of counters, with the labels they take.
 const (
 	CountWrites      = "writes"       // own writes: applied, refused
-	CountApplied     = "applied"      // updates of peers: rumor, sync, import
+	CountApplied     = "applied"      // updates of peers: rumor, sync, beat, import
 	CountDropped     = "dropped"      // updates of peers not applied: stale, gap, malformed, too_large, bad_signature, ...
-	CountSync        = "sync"         // sync sessions: equal, repaired, failed, refused, served
+	CountSync        = "sync"         // sync sessions: equal, repaired, failed, faulty, refused, served
 	CountSyncBytes   = "sync_bytes"   // bytes on sync streams: in, out
-	CountPull        = "pull"         // pulls after a gap: ok, failed
+	CountPull        = "pull"         // pulls after a gap: ok, failed; not begun: refused, flagged
 	CountBeat        = "beat"         // beats received: fresh, stale, unknown_anchor, over_budget, forged; streams: refused, malformed
 	CountBeatBytes   = "beat_bytes"   // bytes on beat streams: in, out
 	CountPublish     = "publish"      // rumors published: ok, failed

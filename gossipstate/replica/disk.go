@@ -18,6 +18,10 @@ type disk struct {
 	notes   map[noteKey]store.Note       // not on disk yet
 	stamps  map[gossipstate.ID]time.Time // last life of each owner as it is on disk, with its copy of members
 	batches chan diskBatch               // to the goroutine that writes; holds one
+	writing bool                         // it has one, or one waits for it
+
+	fault   error     // of the newest write of this node's own state; nil: it is on disk
+	faultAt time.Time // when it failed, or was tried again
 }
 
 // diskBatch is what is written at one time: the notes first, so that a forgotten owner is in quarantine before it is dropped.
@@ -49,7 +53,8 @@ type diskChange struct {
 
 func newDisk() disk {
 	return disk{
-		changed: map[diskKey]*diskChange{}, notes: map[noteKey]store.Note{}, stamps: map[gossipstate.ID]time.Time{}, batches: make(chan diskBatch, 1),
+		changed: map[diskKey]*diskChange{}, notes: map[noteKey]store.Note{}, stamps: map[gossipstate.ID]time.Time{},
+		batches: make(chan diskBatch, 1),
 	}
 }
 
@@ -91,11 +96,32 @@ func (t *table) storeOwn(tt *topicTable, p *gossipstate.Pending, now time.Time) 
 	if t.disk.changed[key] != nil { // own copy adopted from a peer: what is on disk is not what the change is against
 		w.Reset, w.Put, w.Delete = true, p.Entries(), nil
 	}
-	if err := t.r.cfg.Store.Commit([]store.Write{w}); err != nil {
-		return err
+	return t.commitOwn(w, now)
+}
+
+// commitOwn writes to disk what is all that differs there of this node's own copy.
+func (t *table) commitOwn(w store.Write, now time.Time) error {
+	t.disk.fault, t.disk.faultAt = t.r.cfg.Store.Commit([]store.Write{w}), now
+	if t.disk.fault == nil {
+		delete(t.disk.changed, diskKey{w.Topic, w.Owner})
 	}
-	delete(t.disk.changed, key)
-	return nil
+	return t.disk.fault
+}
+
+// retryAfter is how long a node that could not store a change of its own says so, before it looks whether the disk takes
+// writes again: it may be told to write nothing until then. A guess.
+const retryAfter = time.Minute
+
+// retryStore writes this node's copy of members once more, a while after a change of its own could not be stored.
+func (t *table) retryStore(now time.Time) {
+	if t.disk.fault == nil || now.Sub(t.disk.faultAt) < retryAfter {
+		return
+	}
+	c := &diskChange{}
+	c.all()
+	if err := t.commitOwn(t.members().write(t.r.self, c, now), now); err != nil {
+		t.r.counters.one(CountStoreFailed, "own")
+	}
 }
 
 // raiseGeneration takes a generation above another's digest of this identity.
@@ -118,11 +144,13 @@ func (t *table) raiseGeneration(above gossipstate.Generation) error {
 	return nil
 }
 
-// flush hands what changed of others to the goroutine that writes, unless it is still busy with the last batch.
+// flush hands what changed of others to the goroutine that writes, unless it is still busy with the last batch: should that
+// fail, what comes after it must not be there before it.
 func (t *table) flush() {
-	if t.r.cfg.Store == nil || len(t.disk.changed)+len(t.disk.notes) == 0 || len(t.disk.batches) > 0 {
+	if t.r.cfg.Store == nil || len(t.disk.changed)+len(t.disk.notes) == 0 || t.disk.writing {
 		return
 	}
+	t.disk.writing = true
 	t.disk.batches <- t.batch()
 }
 
@@ -201,30 +229,43 @@ func (tt *topicTable) write(owner gossipstate.ID, c *diskChange, heard time.Time
 	return w
 }
 
-// persist writes batches until Run ends. One that fails is marked dirty again.
+// persist writes batches until Run ends.
 func (t *table) persist(ctx context.Context) {
+	failing := false // it is said once
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case batch := <-t.disk.batches:
 			err := batch.commit(t.r.cfg.Store)
-			if err == nil {
-				continue
+			if err != nil {
+				t.r.counters.one(CountStoreFailed, "others")
 			}
-			t.r.counters.one(CountStoreFailed, "others")
-			t.r.log.Warn("cannot write others' state to disk; trying again", "error", err)
-			t.r.do(ctx, func(t *table) {
-				for _, n := range batch.notes {
-					if _, newer := t.disk.notes[noteKey{n.Topic, n.Owner}]; !newer {
-						t.disk.note(n)
-					}
-				}
-				for _, w := range batch.writes {
-					t.disk.dirty(w.Topic, w.Owner).all()
-				}
-			})
+			if err != nil && !failing {
+				t.r.log.Warn("cannot write others' state to disk; trying again", "error", err)
+			}
+			failing = err != nil
+			if t.r.do(ctx, func(t *table) { t.written(batch, err) }) != nil {
+				<-t.r.idle // then nobody else uses the table, and closeDisk tries again
+				t.written(batch, err)
+			}
 		}
+	}
+}
+
+// written follows a try to write a batch. What failed is dirty again.
+func (t *table) written(batch diskBatch, err error) {
+	t.disk.writing = false
+	if err == nil {
+		return
+	}
+	for _, n := range batch.notes {
+		if _, newer := t.disk.notes[noteKey{n.Topic, n.Owner}]; !newer {
+			t.disk.note(n)
+		}
+	}
+	for _, w := range batch.writes {
+		t.disk.dirty(w.Topic, w.Owner).all()
 	}
 }
 
@@ -242,7 +283,21 @@ func (t *table) closeDisk() {
 	}
 	for _, batch := range append(batches, t.batch()) {
 		if err := batch.commit(t.r.cfg.Store); err != nil {
+			t.r.counters.one(CountStoreFailed, "others")
 			t.r.log.Warn("others' state is not all on disk; it will be fetched again", "error", err)
 		}
 	}
+}
+
+// Storage says how this node stands with its disk.
+type Storage struct {
+	// Fault is why the newest change of this node's own state could not be stored: it wraps what the file system said, such as
+	// syscall.ENOSPC. Nil when it is on disk, or without a Store. A minute later the disk is tried again.
+	Fault error
+}
+
+// Storage says how this node stands with its disk.
+func (r *Replica) Storage(ctx context.Context) (s Storage, err error) {
+	err = r.do(ctx, func(t *table) { s.Fault = t.disk.fault })
+	return s, err
 }

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"time"
 
 	"github.com/p2pnode/p2pnode/gossipstate"
@@ -86,18 +87,32 @@ func (t *table) wake(owner gossipstate.ID, age time.Duration, now time.Time) {
 		}
 		result, err := tt.state.Apply(&d.copy, t.r.self, now)
 		if err != nil || result.Outcome != gossipstate.Applied {
-			t.disk.dirty(d.topic, owner).all() // what is on disk is not what later changes are against
+			t.notWoken(tt, owner, err)
 			continue
 		}
 		t.r.counters.one(CountForget, "woken")
-		digest := &d.copy.Update().Digest
-		t.list(tt, itemOf(digest))
+		tt.list(owner)
 		if d.topic == wire.Members {
-			t.membersChanged(digest, arrival{age: age}, now)
+			t.membersChanged(&d.copy.Update().Digest, arrival{age: age}, now)
 		}
 		t.notify(tt, result.Events, CauseSync)
 		t.withdrawBeaten(tt, &result, now)
 	}
+}
+
+// notWoken follows a dormant copy that could not be taken in: it does not match its root, finds no room, or, err being nil, a
+// newer one was there before it.
+func (t *table) notWoken(tt *topicTable, owner gossipstate.ID, err error) {
+	t.disk.dirty(tt.name, owner).all() // what is on disk is not what later changes are against
+	if err == nil {
+		return
+	}
+	label := "stored_damaged"
+	if errors.Is(err, gossipstate.ErrLimit) {
+		label = "replica_full"
+	}
+	t.r.counters.one(CountDropped, label)
+	t.r.log.Warn("a stored copy cannot be taken in; it will be fetched again", "topic", tt.name, "owner", owner, "error", err)
 }
 
 // wakeByBeat takes in the copies of the dormant owner that b proves alive, and says whether there was one.

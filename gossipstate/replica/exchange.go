@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/p2pnode/p2pnode/gossipstate"
 	"github.com/p2pnode/p2pnode/gossipstate/reconcile"
 	"github.com/p2pnode/p2pnode/gossipstate/wire"
 )
@@ -178,7 +179,7 @@ func (s *session) differ(ctx context.Context, topic string, list *wire.SyncHashe
 }
 
 // answerAsk gives the next cells of a topic that both hellos named, or all hashes, also in the place of cells when the set has
-// changed too much since the first ones.
+// changed too much since the first ones. Lists of hashes count as requests: no View bounds them.
 func (s *session) answerAsk(ctx context.Context, ask *wire.SyncAsk) error {
 	ours, theirs, both := s.owners(ask.Topic)
 	if !both {
@@ -196,6 +197,7 @@ func (s *session) answerAsk(ctx context.Context, ask *wire.SyncAsk) error {
 				return err
 			}
 		}
+		s.requests++
 		answer.Hashes = &wire.SyncHashes{Hashes: reconcile.EncodeHashes(k.Hashes())}
 		return nil
 	}); err != nil {
@@ -300,6 +302,15 @@ func (s *session) digests(topic string, owners []wire.ID) ([]wire.Item, error) {
 	}
 	items, _, err := s.takeItems(f, topic)
 	return items, err
+}
+
+// hasOwn asks whether the other side has this node's state at version v: an error when it has not.
+func (s *session) hasOwn(topic string, v gossipstate.Version) error {
+	items, err := s.digests(topic, []wire.ID{s.r.self})
+	if err == nil && (len(items) != 1 || items[0].Owner != s.r.self || items[0].Version < v) {
+		err = fmt.Errorf("peer %s has not taken it", s.peer)
+	}
+	return err
 }
 
 // answerDigests lists what is held of the owners in wants, in their order; of all when none is named.

@@ -121,7 +121,8 @@ type ExportOptions struct {
 }
 
 // Export yields every owner's state, members first, then the other topics; of members, with Topic or Prefix, only the
-// owners that the others need: an owner counts on a topic only while members holds it. Each owner is as it is when its turn
+// owners that the others need: an owner counts on a topic only while members holds it. Copies that lie dormant, of owners that
+// were silent for long when this process loaded them, are left out: nobody reads those. Each owner is as it is when its turn
 // comes, and only one is in memory at a time. An error is the last thing yielded: *UnknownTopicError, ErrStopped, ctx's.
 func (r *Replica) Export(ctx context.Context, o ExportOptions) iter.Seq2[*Snapshot, error] {
 	return func(yield func(*Snapshot, error) bool) {

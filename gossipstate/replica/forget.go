@@ -24,12 +24,11 @@ func (t *table) forget(owner gossipstate.ID, now time.Time) {
 		t.quarantineOwner(f)
 	}
 	for _, tt := range t.topics {
-		item, held := tt.state.Item(owner)
-		if !held {
+		result := tt.state.Drop(owner)
+		if result.Outcome != gossipstate.Applied {
 			continue
 		}
-		result := tt.state.Drop(owner)
-		t.unlist(tt, item)
+		tt.items.Delete(owner)
 		t.notify(tt, result.Events, CauseForgotten)
 		t.disk.dirty(tt.name, owner).all()
 	}

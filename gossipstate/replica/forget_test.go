@@ -366,3 +366,24 @@ func TestOldTombstonesGoThoughTheirOwnerWritesNothingElse(t *testing.T) {
 		require.Equal(t, version, other.digest(t, "main", n.self).Version, "it is done once")
 	})
 }
+
+func TestADormantCopyThatIsNotWhatItsOwnerSignedIsDroppedAndCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		n := c.start(withStore(openStore(t, t.TempDir())))
+		a := newAuthor(t)
+		a.write(t, "members", gossipstate.Mutation{Key: "node.name", Value: []byte("a")})
+		u := a.updates("members", 0)[0]
+		u.Entries = nil
+		v, err := wire.Verify(wire.Domain{Network: "test", Topic: "members"}, u)
+		require.NoError(t, err)
+		n.table(t, func(tb *table) {
+			tb.sleepers.add("members", v, time.Now().Add(time.Hour))
+			tb.wake(a.id, 0, time.Now())
+			require.Contains(t, tb.disk.changed, diskKey{"members", a.id}, "it goes from disk")
+		})
+		require.EqualValues(t, 1, n.count(CountDropped, "stored_damaged"))
+		require.Zero(t, n.count(CountForget, "woken"))
+		require.Zero(t, n.digest(t, "members", a.id))
+	})
+}

@@ -180,7 +180,6 @@ func (t *table) randomLink(fits func(*link) bool) *link {
 }
 
 func (t *table) startSync(l *link) {
-	l.syncBegins()
 	l.syncing = true
 	l.syncAt = time.Time{}
 	t.syncsStarted++
@@ -210,6 +209,7 @@ func (t *table) syncDone(l *link, s *session, err error) {
 		close(t.firstSync)
 	}
 	l.syncing = false
+	l.syncEnds()
 	defer t.pollAgain(l)
 	progressed := s != nil && s.progressed()
 	switch {
@@ -247,14 +247,13 @@ func (t *table) admitSync(p peer.ID) *link {
 	if l == nil || t.syncsServed >= maxSyncsServed || l.serving >= maxServedPeer || !l.served.take(time.Now()) {
 		return nil
 	}
-	l.syncBegins()
 	t.syncsServed++
 	l.serving++
 	return l
 }
 
-// syncBegins forgets what was sent, unless another sync runs.
-func (l *link) syncBegins() {
+// syncEnds forgets what was sent, unless another sync runs.
+func (l *link) syncEnds() {
 	if !l.syncing && l.serving == 0 {
 		l.giving = nil
 	}
@@ -276,6 +275,7 @@ func (l *link) gives(topic string, d *gossipstate.Digest) bool {
 func (t *table) syncServed(l *link) {
 	t.syncsServed--
 	l.serving--
+	l.syncEnds()
 }
 
 // age is how long ago owner proved that it lives; 0 for this node.

@@ -202,11 +202,7 @@ func (r *Replica) tell(ctx context.Context, p peer.ID, v gossipstate.Version) er
 		if err := s.syncAll(ctx); err != nil {
 			return err
 		}
-		items, err := s.digests(wire.Members, []gossipstate.ID{r.self})
-		if err == nil && (len(items) != 1 || items[0].Version < v) {
-			err = fmt.Errorf("peer %s did not take it", p)
-		}
-		return err
+		return s.hasOwn(wire.Members, v)
 	})
 	return err
 }

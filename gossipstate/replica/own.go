@@ -160,10 +160,11 @@ func (tt *topicTable) wakePublisher() {
 	}
 }
 
-// receiveOwn handles an update that a peer sent and that carries this node's own signature. What is not newer is an echo, unless
-// it is a second history under the same version, which this process did not sign. One of an earlier generation, on a topic where this node has nothing, is its own state: it lost its store and came to publish
-// before anybody gave it back. Any other was signed by another process with this key, or by this one before it lost its
-// store under a clock that stood ahead: it moves above it once.
+// receiveOwn handles an update that a peer sent and that carries this node's own signature. What is not newer is an echo,
+// unless it is a second history under the same version, which this process did not sign. One of an earlier generation, on a
+// topic where this node has nothing, is its own state: it lost its store and came to publish before anybody gave it back. Any
+// other was signed by another process with this key, or by this one before it lost its store under a clock that stood ahead:
+// it moves above it once.
 func (t *table) receiveOwn(tt *topicTable, v *wire.Verified, a arrival, now time.Time) (gossipstate.Outcome, error) {
 	d := &v.Update().Digest
 	held, signed, ok := tt.state.Digest(t.r.self)

@@ -18,8 +18,8 @@ const (
 	inboxBytes = 128 << 10
 )
 
-// inbox holds the updates that arrived together, to check their signatures together: on a slow stream each is taken by itself. All are of one topic and one peer,
-// who answers for a wrong one.
+// inbox holds the updates that arrived together, to check their signatures together: on a slow stream each is taken by itself.
+// All are of one topic and one peer, who answers for a wrong one.
 type inbox struct {
 	updates []wire.Update
 	arrived []arrival

@@ -210,6 +210,15 @@ func (r *Replica) do(ctx context.Context, f func(*table)) error {
 	}
 }
 
+// cancelWhenIdle cancels what a caller began when Run ends before it: Close leaves nothing on the host, whoever calls.
+func (r *Replica) cancelWhenIdle(ctx context.Context, cancel context.CancelFunc) {
+	select {
+	case <-r.idle:
+		cancel()
+	case <-ctx.Done():
+	}
+}
+
 // try is do for what must not wait: false when the queue is full.
 func (r *Replica) try(f func(*table)) bool {
 	done := make(chan struct{})
@@ -226,9 +235,7 @@ func (r *Replica) try(f func(*table)) bool {
 	}
 }
 
-func (r *Replica) syncProtocol() protocol.ID {
-	return protocol.ID("/p2pnode/" + r.cfg.Network + "/sync/1.0.0")
-}
+func (r *Replica) syncProtocol() protocol.ID { return SyncProtocol(r.cfg.Network) }
 
 func (r *Replica) beatProtocol() protocol.ID {
 	return protocol.ID("/p2pnode/" + r.cfg.Network + "/beat/1.0.0")

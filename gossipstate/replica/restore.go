@@ -83,7 +83,8 @@ func (t *table) restore(tt *topicTable, c *store.Copy) error {
 		err = t.takeStored(tt, c, now)
 	}
 	if err != nil {
-		t.r.log.Warn("a stored copy is damaged and left out; it will be fetched again", "topic", tt.name, "owner", c.Owner, "error", err)
+		t.r.log.Warn("a stored copy is damaged and left out; it will be fetched again",
+			"topic", tt.name, "owner", c.Owner, "error", err)
 		t.r.counters.one(CountDropped, "stored_damaged")
 		t.disk.dirty(tt.name, c.Owner).all() // what is on disk is not what later changes are against
 	}

@@ -3,6 +3,7 @@ package replica
 import (
 	"errors"
 
+	"github.com/p2pnode/p2pnode/gossipstate"
 	"github.com/p2pnode/p2pnode/gossipstate/reconcile"
 	"github.com/p2pnode/p2pnode/gossipstate/wire"
 )
@@ -19,11 +20,12 @@ const (
 // errRekeyed: the link's key changed during a session, which can find no more differences.
 var errRekeyed = errors.New("the link has another key by now")
 
-// list puts an item in, in the place of its owner's, and unlist takes it out: of the set that is reconciled, and so of the
-// fingerprints and sketches of all links.
-func (t *table) list(tt *topicTable, item wire.Item) { tt.items.Put(item) }
-
-func (t *table) unlist(tt *topicTable, item wire.Item) { tt.items.Delete(item.Owner) }
+// list puts owner, which must be held, as it is now into the set that is reconciled, and so into the fingerprints and sketches
+// of all links.
+func (tt *topicTable) list(owner gossipstate.ID) {
+	item, _ := tt.state.Item(owner)
+	tt.items.Put(item)
+}
 
 // keyed gives l the key that follows from both sides' salts. While both stay connected it is always the same one.
 func (t *table) keyed(l *link, theirs wire.Salt) {

@@ -25,8 +25,8 @@ const (
 	maxSyncsServed  = 64 // sessions of others at one time
 	maxServedPeer   = 8  // of them of one peer: as many as it pulls at one time
 
-	// maxRequests is of one session: for each topic what is staged, the list of hashes and the items. Asks for cells come on
-	// top, as many as a reconcile.View gives.
+	// maxRequests is of one session: for each topic what is staged, the list of hashes and the items. Asks that are answered with
+	// cells come on top, as many as a reconcile.View gives.
 	maxRequests = 3 * wire.MaxTopics
 )
 
@@ -39,7 +39,9 @@ type session struct {
 	ours   []wire.SyncSummary         // from our hello
 	theirs []wire.SyncSummary         // from the other side's
 	views  map[string]*reconcile.View // of the responder, by topic
-	budget int                        // bytes that this side may send: see send and sendUpdates
+	budget int                        // bytes that this side may send: see mayGive
+
+	requests int // that the responder has answered, those for cells apart
 
 	repaired int  // updates applied here
 	staged   int  // parts of updates that were new here
@@ -74,6 +76,7 @@ func (r *Replica) syncWith(ctx context.Context, p peer.ID) (*session, error) {
 func (r *Replica) openSession(ctx context.Context, p peer.ID, topics []string, f func(context.Context, *session) error) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
 	defer cancel()
+	go r.cancelWhenIdle(ctx, cancel)
 	open, cancelOpen := context.WithTimeout(network.WithAllowLimitedConn(ctx, syncService), syncTimeout)
 	defer cancelOpen()
 	stream, err := r.host.NewStream(open, p, r.syncProtocol())
@@ -211,7 +214,7 @@ func (r *Replica) respond(ctx context.Context, stream network.Stream) error {
 	if err := s.answerHello(ctx, l); err != nil {
 		return err
 	}
-	for requests := 0; requests < maxRequests; {
+	for s.requests < maxRequests {
 		f, err := s.receive()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -222,8 +225,8 @@ func (r *Replica) respond(ctx context.Context, stream network.Stream) error {
 		if err := s.answer(ctx, f); err != nil {
 			return err
 		}
-		if f.Ask == nil || f.Ask.Cells == 0 {
-			requests++
+		if f.Ask == nil { // see answerAsk
+			s.requests++
 		}
 	}
 	return fmt.Errorf("%w: over %d requests", wire.ErrTooLarge, maxRequests)

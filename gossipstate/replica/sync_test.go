@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -162,168 +161,14 @@ func TestABudgetCutsASessionAndTheNextOneGoesOn(t *testing.T) {
 		within(t, 4*time.Second, "both agree", func() bool { return c.equal(full, empty) })
 		require.GreaterOrEqual(t, full.count(CountSync, "served")+empty.count(CountSync, "served"), uint64(owners*perOwner/400_000))
 		require.Less(t, empty.count(CountSyncBytes, "in"), uint64(owners*perOwner+60_000))
-	})
-}
-
-// server answers the sessions of a node by hand with what authors wrote.
-type server struct {
-	*rawPeer
-	authors []*author
-	frames  int // of updates on "main" in each session; then it breaks off
-	lie     func(u *wire.Update)
-
-	mu   sync.Mutex // of what follows
-	main int        // bytes of the entries that were sent on "main"
-}
-
-func (v *server) sent() int {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.main
-}
-
-func (v *server) serveTo(n *node) {
-	v.serve(n, func(s *rawStream) {
-		if s.receive().Hello == nil {
-			return
-		}
-		hello := &wire.SyncHello{Salt: wire.Salt{1}}
-		for _, topic := range []string{"members", "main"} {
-			hello.Topics = append(hello.Topics, wire.SyncSummary{Topic: topic, Owners: uint64(len(v.authors)), Fingerprint: 1})
-		}
-		s.send(&wire.SyncFrame{Hello: hello})
-		for left := v.frames; ; {
-			f := s.receive()
-			var wants []wire.Want
-			var topic string
-			switch {
-			case f.Items != nil:
-				topic = f.Items.Topic
-				for _, a := range v.authors {
-					w := wire.Want{Owner: a.id}
-					for _, it := range f.Items.Items {
-						if it.Owner == a.id {
-							w.Generation, w.Version = it.Generation, it.Version
-						}
-					}
-					wants = append(wants, w)
+		time.Sleep(5 * time.Second)
+		for _, n := range c.nodes {
+			n.table(t, func(tb *table) {
+				for _, l := range tb.links {
+					require.Empty(t, l.giving, "what was sent is remembered for as long as syncs run")
 				}
-			case f.Wants != nil:
-				topic, wants = f.Wants.Topic, f.Wants.Wants
-			case f.Done:
-				continue
-			default:
-				return
-			}
-			for _, w := range wants {
-				for _, a := range v.authors {
-					if a.id != w.Owner {
-						continue
-					}
-					for _, u := range a.states[topic].Updates(w, wire.MaxFrame-1024) {
-						if topic == "main" {
-							if left == 0 {
-								time.Sleep(100 * time.Millisecond) // what was sent arrives
-								_ = s.Reset()
-								return
-							}
-							left--
-							for i := range u.Entries {
-								v.mu.Lock()
-								v.main += u.Entries[i].Size()
-								v.mu.Unlock()
-							}
-							if v.lie != nil {
-								v.lie(&u)
-							}
-						}
-						s.send(&wire.SyncFrame{Update: &wire.SyncUpdate{Topic: topic, Update: u}})
-					}
-				}
-			}
-			s.send(&wire.SyncFrame{Done: true})
-		}
-	})
-}
-
-// large is an owner of nearly 1 MiB.
-func large(t *testing.T) *author {
-	a := newAuthor(t)
-	for i := range 15 {
-		a.set(t, fmt.Sprintf("~/%02d", i), string(bytes.Repeat([]byte{byte(i)}, wire.MaxValue)))
-	}
-	return a
-}
-
-func (c *cluster) server(frames int, authors ...*author) *server {
-	return &server{rawPeer: c.raw(), authors: authors, frames: frames}
-}
-
-func TestALargeOwnerResumesAtEveryFrame(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
-		n, a := c.start(withoutRumors()), large(t)
-		d, _, _ := a.states["main"].Digest(a.id)
-		v := c.server(1, a)
-		v.serveTo(n)
-		c.dial(v.host, n.host)
-		within(t, 30*time.Second, "it has come, a frame at a time", func() bool { return n.digest(t, "main", a.id).Root == d.Root })
-		require.Equal(t, int(d.Bytes), v.sent(), "and none twice")
-	})
-}
-
-func TestALargeOwnerResumesFromAnotherPeerAlthoughItMovedOn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
-		n := c.start(withoutRumors())
-		for cut := 1; cut < 5; cut++ {
-			a, later := large(t), &author{}
-			*later = *a
-			later.states = map[string]*gossipstate.State{"members": a.states["members"], "main": gossipstate.New(gossipstate.DefaultConfig(wire.Domain{Network: "test", Topic: "main"}))}
-			for _, u := range a.updates("main", 0) {
-				v, err := wire.Verify(wire.Domain{Network: "test", Topic: "main"}, u)
-				require.NoError(t, err)
-				_, err = later.states["main"].Apply(&v, a.id, time.Now())
-				require.NoError(t, err)
-			}
-			first := c.server(cut, a)
-			first.serveTo(n)
-			c.dial(first.host, n.host)
-			within(t, 5*time.Second, "some parts are there", func() (begun bool) {
-				n.table(t, func(tb *table) { begun = tb.topics["main"].state.Staged(a.id, first.id) != nil })
-				return begun && first.sent() > (cut-1)*3*wire.MaxValue
 			})
-			time.Sleep(80 * time.Millisecond) // what was sent arrives
-			require.NoError(t, first.host.Close())
-			time.Sleep(200 * time.Millisecond)
-			later.set(t, "~/new", "x")
-			d, _, _ := later.states["main"].Digest(a.id)
-			second := c.server(1000, later)
-			second.serveTo(n)
-			c.dial(second.host, n.host)
-			within(t, 10*time.Second, "all is there", func() bool { return n.digest(t, "main", a.id).Root == d.Root })
-			require.Equal(t, int(d.Bytes), first.sent()+second.sent(), "cut after %d", cut)
-			require.NoError(t, second.host.Close())
 		}
-	})
-}
-
-func TestALargeOwnerComesInSpiteOfALiar(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
-		n, a := c.start(withoutRumors()), large(t)
-		d, _, _ := a.states["main"].Digest(a.id)
-		liar := c.server(2, a)
-		liar.lie = func(u *wire.Update) { u.Entries[0].Value = []byte("made up") }
-		liar.serveTo(n)
-		c.dial(liar.host, n.host)
-		within(t, 5*time.Second, "parts are there", func() bool { return liar.sent() > 0 })
-		honest := c.server(1000, a)
-		honest.serveTo(n)
-		c.dial(honest.host, n.host)
-		within(t, 20*time.Second, "all is there", func() bool { return n.digest(t, "main", a.id).Root == d.Root })
-		require.NotZero(t, n.count(CountDropped, "mixed_parts")+n.count(CountDropped, "root_mismatch"))
-		require.Less(t, honest.sent(), 3*wire.MaxBytes)
 	})
 }
 
@@ -430,6 +275,28 @@ func TestASetThatChangesDuringAnExchange(t *testing.T) {
 		require.NotNil(t, second.receive().Hello)
 		stream.send(&wire.SyncFrame{Ask: &wire.SyncAsk{Topic: "members"}})
 		stream.isReset(time.Second)
+	})
+}
+
+// Who goes on asking for cells of a set that has changed gets as many lists of hashes as who asks for those.
+func TestListsOfHashesInPlaceOfCellsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := besiege(t)
+		stream := s.p.stream(s.n, "sync")
+		stream.send(&wire.SyncFrame{Hello: &wire.SyncHello{Topics: []wire.SyncSummary{{Topic: "members", Owners: 100}}}})
+		require.NotNil(t, stream.receive().Hello)
+		ask := &wire.SyncFrame{Ask: &wire.SyncAsk{Topic: "members", Cells: reconcile.FirstBlock}}
+		stream.send(ask)
+		require.NotNil(t, stream.receive().Cells)
+		for range 300 {
+			newAuthor(t).plant(t, s.n)
+		}
+		for range maxRequests {
+			stream.send(ask)
+			require.NotNil(t, stream.receive().Hashes)
+		}
+		stream.isReset(time.Second)
+		require.EqualValues(t, 1, s.n.count(CountDropped, "too_large"))
 	})
 }
 

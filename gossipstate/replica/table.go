@@ -105,7 +105,7 @@ func newTable(r *Replica) (*table, error) {
 	}
 	for _, tt := range t.topics {
 		for _, item := range tt.state.Items() {
-			t.list(tt, item)
+			tt.items.Put(item)
 		}
 	}
 	return t, nil
@@ -182,6 +182,7 @@ func (t *table) housework(now time.Time) {
 	for p := range t.links {
 		t.disconnected(p) // a stream may make a link after the end of its connection
 	}
+	t.retryStore(now)
 	t.flush()
 }
 

@@ -302,18 +302,19 @@ func (t *Topic) askSeen(ctx context.Context, v gossipstate.Version, members []pe
 			continue
 		}
 		g.Go(func() error {
-			_, err := t.r.withPeer(ctx, p, func(_ context.Context, s *session) error {
-				items, err := s.digests(t.name, []gossipstate.ID{t.r.self})
-				if err == nil && len(items) == 1 && items[0].Owner == t.r.self && items[0].Version >= v {
-					mu.Lock()
-					has[p] = true
-					mu.Unlock()
-				}
-				return err
-			})
-			_ = err // it is asked again
+			if t.r.hasOwn(ctx, p, t.name, v) == nil { // else it is asked again
+				mu.Lock()
+				has[p] = true
+				mu.Unlock()
+			}
 			return nil
 		})
 	}
-	_ = g.Wait()
+	_ = g.Wait() // there is none
+}
+
+// hasOwn asks p whether it has this node's state at version v; an error when it has not, or does not say.
+func (r *Replica) hasOwn(ctx context.Context, p peer.ID, topic string, v gossipstate.Version) error {
+	_, err := r.withPeer(ctx, p, func(_ context.Context, s *session) error { return s.hasOwn(topic, v) })
+	return err
 }

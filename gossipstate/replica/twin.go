@@ -4,9 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/p2pnode/p2pnode/gossipstate"
 	"github.com/p2pnode/p2pnode/gossipstate/liveness"
@@ -45,7 +44,8 @@ func (r *Replica) listenForTwin(ctx context.Context) error {
 		last = life
 	}
 	r.counters.one(CountIdentity, "refused")
-	r.log.Error("another process uses this identity: this node does not start", "generation", last.Generation, "version", last.Version)
+	r.log.Error("another process uses this identity: this node does not start",
+		"generation", last.Generation, "version", last.Version)
 	return fmt.Errorf("%w: it runs elsewhere and beats, at generation %d version %d beat %d",
 		ErrIdentityConflict, last.Generation, last.Version, last.Index)
 }
@@ -82,18 +82,16 @@ func (r *Replica) askOwnLife(ctx context.Context) (life liveness.Proof) {
 	}) != nil {
 		return life
 	}
-	var g errgroup.Group
+	var asked sync.WaitGroup
 	for _, l := range links {
-		g.Go(func() error {
-			_, err := r.withPeer(ctx, l.peer, func(ctx context.Context, s *session) error {
+		asked.Go(func() { // who does not answer shows no life
+			r.withPeer(ctx, l.peer, func(ctx context.Context, s *session) error {
 				return s.pull(ctx, wire.Members, []wire.Want{want})
 			})
-			_ = err // the others answer, or none: then nothing rises
-			return nil
 		})
 	}
-	_ = g.Wait()
-	_ = r.do(ctx, func(t *table) { life = t.me.life })
+	asked.Wait()
+	r.do(ctx, func(t *table) { life = t.me.life })
 	return life
 }
 
