@@ -160,14 +160,26 @@ func itemOf(d *wire.Digest) wire.Item {
 
 // itemAt is where the item of owner stands in t.items, or would.
 func (t *topic) itemAt(owner wire.ID) (int, bool) {
-	return slices.BinarySearchFunc(t.items, owner, func(it wire.Item, id wire.ID) int { return it.Owner.Compare(id) })
+	return slices.BinarySearchFunc(t.items, owner, func(it *wire.Item, id wire.ID) int { return it.Owner.Compare(id) })
+}
+
+// set is the reconciled set, sorted by owner, until the next call.
+func (p *process) set(t *topic) []wire.Item {
+	p.s.set = p.s.set[:0]
+	for _, item := range t.items {
+		p.s.set = append(p.s.set, *item)
+	}
+	return p.s.set
 }
 
 // list and unlist keep the set of items and the fingerprints of all links up to date.
 func (p *process) list(t *topic, d *wire.Digest) {
 	t.sum += fold(d)
 	i, _ := t.itemAt(d.Owner)
-	t.items = slices.Insert(t.items, i, itemOf(d))
+	t.items = slices.Insert(t.items, i, p.s.itemOf(t, d))
+	if t.sketched != nil {
+		t.sketched.Put(itemOf(d))
+	}
 	for _, l := range p.links {
 		if l != nil && l.sets[t.index] != nil {
 			l.sets[t.index].Add(itemOf(d))
@@ -179,6 +191,9 @@ func (p *process) unlist(t *topic, d *wire.Digest) {
 	t.sum -= fold(d)
 	if i, found := t.itemAt(d.Owner); found {
 		t.items = slices.Delete(t.items, i, i+1)
+	}
+	if t.sketched != nil {
+		t.sketched.Delete(d.Owner)
 	}
 	for _, l := range p.links {
 		if l != nil && l.sets[t.index] != nil {

@@ -223,7 +223,7 @@ func (b *beatLink) begin(hello *wire.BeatHello, now time.Time) {
 	b.hello = true
 	l.key = reconcile.LinkKey(b.p.node.id, l.salt, l.owner, hello.Salt)
 	for i, t := range b.p.topic {
-		l.sets[i] = reconcile.NewSet(l.key, t.items)
+		l.sets[i] = reconcile.NewSet(l.key, b.p.set(t))
 	}
 	b.p.live.NeighbourUp(l.owner, now)
 }

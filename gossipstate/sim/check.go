@@ -14,20 +14,30 @@ import (
 
 // moment is what a node holds of one owner, as far as the checks know.
 type moment struct {
-	generation wire.Generation
-	version    wire.Version
-	root       wire.Root
-	since      time.Duration
-	stored     bool // it came from disk
+	item   *wire.Item // nil: nothing
+	since  time.Duration
+	stored bool // it came from disk
 }
 
-func momentOf(d *wire.Digest, since time.Duration) moment {
-	return moment{generation: d.Generation, version: d.Version, root: d.Root, since: since}
+// heldOf is the moment of n's copy.
+func (t *topic) heldOf(n *node) *moment {
+	if missing := n.index + 1 - len(t.held); missing > 0 {
+		t.held = append(t.held, make([]moment, missing)...)
+	}
+	return &t.held[n.index]
+}
+
+// digest is that of what is held, as far as digests are ordered by it.
+func (m *moment) digest() wire.Digest {
+	if m.item == nil {
+		return wire.Digest{}
+	}
+	return wire.Digest{Generation: m.item.Generation, Version: m.item.Version, Root: m.item.Root}
 }
 
 // compare orders d and what is held, as digests are ordered: negative when d is older.
 func (m *moment) compare(d *wire.Digest) int {
-	held := wire.Digest{Generation: m.generation, Version: m.version, Root: m.root}
+	held := m.digest()
 	return d.Compare(&held)
 }
 
@@ -40,8 +50,14 @@ type stamp struct {
 
 // history is what one owner ever signed.
 type history struct {
-	sums  map[stamp][32]byte           // of all entries, by digest
+	said  map[stamp]*said              // at each digest
 	model [topics]map[string]wantEntry // the owner's namespace, from its operations alone
+}
+
+// said is an owner's state at one digest.
+type said struct {
+	item wire.Item
+	sum  [32]byte // of all entries
 }
 
 type wantEntry struct {
@@ -50,7 +66,7 @@ type wantEntry struct {
 }
 
 func newHistory() history {
-	h := history{sums: map[stamp][32]byte{}}
+	h := history{said: map[stamp]*said{}}
 	h.forget()
 	return h
 }
@@ -70,7 +86,16 @@ func (h *history) record(t *topic, pending *gossipstate.Pending) {
 	for i := range entries {
 		records = append(records, gossipstate.Record{Owner: d.Owner, Entry: &entries[i]})
 	}
-	h.sums[stamp{t.index, d.Generation, d.Version}] = contents(records)
+	h.said[stamp{t.index, d.Generation, d.Version}] = &said{itemOf(&d), contents(records)}
+}
+
+// itemOf is the item of a copy at d: the one that all share, unless its owner never signed it.
+func (s *Sim) itemOf(t *topic, d *wire.Digest) *wire.Item {
+	item := itemOf(d)
+	if said := s.byID[d.Owner].said.said[stamp{t.index, d.Generation, d.Version}]; said != nil && said.item == item {
+		return &said.item
+	}
+	return &item
 }
 
 // contents is a sum over entries in any order.
@@ -120,9 +145,9 @@ func (p *process) checkSigned(t *topic, pending *gossipstate.Pending, mutations 
 		p.s.fail("node %d lost %d of its own keys at version %d", p.node.index, live, d.Version)
 	}
 	// Each change is the next version: even one of the generation alone.
-	if before := t.held[p.node.id]; d.Version != before.version+1 || d.Generation < before.generation {
+	if before := t.heldOf(p.node).digest(); d.Version != before.Version+1 || d.Generation < before.Generation {
 		p.s.fail("node %d signs generation %d version %d after generation %d version %d",
-			p.node.index, d.Generation, d.Version, before.generation, before.version)
+			p.node.index, d.Generation, d.Version, before.Generation, before.Version)
 	}
 }
 
@@ -130,13 +155,13 @@ func (p *process) checkSigned(t *topic, pending *gossipstate.Pending, mutations 
 func (p *process) checkApplied(t *topic, v *wire.Verified, result *gossipstate.Result, err error) {
 	u := v.Update()
 	owner := u.Digest.Owner
-	before, held := t.held[owner]
+	before := t.heldOf(p.s.byID[owner])
 	now, _, holds := t.state.Digest(owner)
 	if n := p.s.byID[owner]; err != nil && !n.lost {
 		p.s.fail("node %d: an update of node %d, which never lost its store, does not match: %v", p.node.index, n.index, err)
 	}
 	if err != nil || result.Outcome != gossipstate.Applied {
-		if held != holds || before.compare(&now) != 0 {
+		if (before.item != nil) != holds || before.compare(&now) != 0 {
 			p.s.fail("node %d: an update of node %d changed its copy although the outcome was %s, %v",
 				p.node.index, p.s.byID[owner].index, result.Outcome, err)
 		}
@@ -155,17 +180,17 @@ func (p *process) checkApplied(t *topic, v *wire.Verified, result *gossipstate.R
 func (p *process) checkCopy(t *topic, owner wire.ID, result *gossipstate.Result) {
 	n := p.s.byID[owner]
 	d, _, _ := t.state.Digest(owner)
-	before, held := t.held[owner]
-	if held && before.compare(&d) <= 0 {
+	before := t.heldOf(n)
+	if before.item != nil && before.compare(&d) <= 0 {
 		p.s.fail("node %d: the copy of node %d went back from generation %d version %d to generation %d version %d",
-			p.node.index, n.index, before.generation, before.version, d.Generation, d.Version)
+			p.node.index, n.index, before.item.Generation, before.item.Version, d.Generation, d.Version)
 	}
 	if before.compare(&result.Old) != 0 {
 		p.s.fail("node %d: the copy of node %d was replaced, but not the one it held", p.node.index, n.index)
 	}
-	t.held[owner] = momentOf(&d, p.s.clock)
-	signed, known := n.said.sums[stamp{t.index, d.Generation, d.Version}]
-	if records := t.state.ListOwned(owner, ""); !known || contents(records) != signed {
+	*before = moment{item: p.s.itemOf(t, &d), since: p.s.clock}
+	signed := n.said.said[stamp{t.index, d.Generation, d.Version}]
+	if records := t.state.ListOwned(owner, ""); signed == nil || contents(records) != signed.sum {
 		p.s.fail("node %d: the copy of node %d on %s at generation %d version %d is not what its owner signed",
 			p.node.index, n.index, topicNames[t.index], d.Generation, d.Version)
 	}
@@ -250,7 +275,7 @@ func (s *Sim) checkEqual(a, b *process, x, y *topic) {
 	if x.state.Totals() != y.state.Totals() {
 		s.fail("nodes %d and %d hold the same digests and count differently on %s", a.node.index, b.node.index, name)
 	}
-	if y.sum != sumOf(y.state) || !slices.Equal(items, y.items) {
+	if y.sum != sumOf(y.state) || !slices.Equal(items, b.set(y)) {
 		s.fail("node %d lost count of what it holds on %s", b.node.index, name)
 	}
 }

@@ -19,15 +19,13 @@ func TestViolationsAreSeen(t *testing.T) {
 	}{
 		"a copy other than the one signed": {func(w *world) {
 			w.set(1, "color", "teal")
-			for stamp := range w.nodes[1].said.sums {
-				w.nodes[1].said.sums[stamp] = [32]byte{}
+			for _, said := range w.nodes[1].said.said {
+				said.sum = [32]byte{}
 			}
 		}, "the copy of node 1 on main at generation"},
 		"a copy that goes back": {func(w *world) {
 			for _, n := range w.nodes[1:] {
-				held := n.proc.topic[mainTopic].held[w.nodes[0].id]
-				held.generation = w.Generation(0) + 1
-				n.proc.topic[mainTopic].held[w.nodes[0].id] = held
+				n.proc.topic[mainTopic].heldOf(w.nodes[0]).item = &wire.Item{Generation: w.Generation(0) + 1}
 			}
 			w.set(0, "color", "teal")
 		}, "the copy of node 0 went back"},
@@ -37,7 +35,7 @@ func TestViolationsAreSeen(t *testing.T) {
 			pending, err := t.state.Prepare(p.selfOn(t), []gossipstate.Mutation{{Key: "x"}}, p.node.sign, w.now(), 0)
 			require.NoError(w.t, err)
 			t.state.Install(pending)
-			delete(t.held, p.node.id)
+			*t.heldOf(p.node) = moment{}
 			_ = w.Set(2, "y", "")
 		}, `node 2 signs "x"`},
 		"a key that was lost": {func(w *world) {

@@ -16,12 +16,12 @@
 //	      └── process, while it runs: gossipstate.State per topic, liveness.Table, links, pulls
 //
 // What is as in package replica: flood of rumors, gap and pull, reconciliation by sketches, parts with cursors, forgetting with
-// quarantine, syncs on connect, by fingerprint and as backstop, beats
+// quarantine, syncs on connect, by fingerprint, as backstop and, of followers, by polling, which wait for one another; beats
 // between neighbours with relayed ones, first sync at start, restart with kept or lost store, leaving. What is simpler:
 // every link is in the gossip mesh and there is no lazy IHAVE; the network is the overlay, and a lost link is dialled again;
 // sizes are those of the wire's own encoding, without the headers of pubsub, streams and transports; bandwidth is endless
 // and handling a message takes no time. There are no byte budgets of syncs, no dormant copies, and no beats that lift a
-// quarantine.
+// quarantine; followers forget nobody.
 //
 // Signatures are made and checked for real. With Config.VerifyOnce each distinct message is decoded and verified once for
 // all nodes, which changes nothing but the time it takes.

@@ -1,23 +1,42 @@
 package sim
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/p2pnode/p2pnode/gossipstate/reconcile"
 	"github.com/p2pnode/p2pnode/gossipstate/wire"
 )
 
-// sketchOf is the sketch of a topic as it was when this session first needed it. A real node keeps one for every link up to
-// date, with the same cells: in a network of thousands they would be most of the memory.
+// sketchOf is the sketch of a topic, kept up to date while this session needs it. A real node keeps one for every link all the
+// time, with the same cells: in a network of thousands they would be most of the memory.
 func (s *session) sketchOf(topic int) *reconcile.Sketch {
 	if s.sketched != topic {
-		items := reconcile.NewItems(s.p.rng)
-		for _, item := range s.p.topic[topic].items {
-			items.Put(item)
+		s.unsketch()
+		t := s.p.topic[topic]
+		if t.sketched == nil {
+			t.sketched = reconcile.NewItems(s.p.rng)
+			for _, item := range t.items {
+				t.sketched.Put(*item)
+			}
 		}
-		s.sketched, s.sketch, s.view = topic, items.Link(s.key, reconcile.MinPrefix), nil
+		t.sketching++
+		s.sketched, s.sketch = topic, t.sketched.Link(s.key, reconcile.MinPrefix)
 	}
 	return s.sketch
+}
+
+// unsketch ends the upkeep of the session's sketch, and of what the last one was made from.
+func (s *session) unsketch() {
+	if s.sketched < 0 {
+		return
+	}
+	t := s.p.topic[s.sketched]
+	t.sketched.Unlink(s.sketch)
+	if t.sketching--; t.sketching == 0 {
+		t.sketched = nil
+	}
+	s.sketched, s.sketch, s.view = -1, nil, nil
 }
 
 // viewOf is what an exchange about a topic takes its cells from.
@@ -31,7 +50,6 @@ func (s *session) viewOf(topic int) *reconcile.View {
 
 // findDifference begins to find out what differs on the topic under way.
 func (s *session) findDifference() {
-	s.sketched = -1 // the topic may have changed while it was resumed
 	s.decoder = reconcile.NewDecoder(s.ours[s.topic].Owners, s.theirs[s.topic].Owners)
 	s.ask()
 }
@@ -47,11 +65,13 @@ func (s *session) ask() {
 	switch step.Ask {
 	case reconcile.SendItems:
 		s.decoder = nil
-		s.sendItems(wire.SyncItems{Topic: topic, Items: slices.Clone(s.p.topic[s.topic].items)})
+		s.sendItems(wire.SyncItems{Topic: topic, Items: slices.Clone(s.p.set(s.p.topic[s.topic]))})
 		return
 	case reconcile.AskCells:
 		var err error
-		if s.cells, err = s.viewOf(s.topic).Cells(step.Cells); err != nil {
+		if s.cells, err = s.viewOf(s.topic).Cells(step.Cells); errors.Is(err, reconcile.ErrChanged) {
+			step.Cells = 0 // the list of hashes is of now
+		} else if err != nil {
 			s.p.s.fail("node %d: its own sketch has no cells: %v", s.p.node.index, err)
 			return
 		}
@@ -111,19 +131,22 @@ func (s *session) sendItems(list wire.SyncItems) {
 	}
 }
 
-// answerAsk gives the next cells of a topic, or all hashes.
+// answerAsk gives the next cells of a topic, or all hashes, also in the place of cells when the set has changed too much since
+// the first ones.
 func (s *session) answerAsk(ask *wire.SyncAsk) {
 	topic := topicOf(ask.Topic)
-	if ask.Cells == 0 {
-		s.send(&wire.SyncFrame{Hashes: &wire.SyncHashes{Hashes: reconcile.EncodeHashes(s.sketchOf(topic).Hashes())}})
-		return
+	if ask.Cells > 0 {
+		cells, err := s.viewOf(topic).Cells(int(ask.Cells))
+		switch {
+		case err == nil:
+			s.send(&wire.SyncFrame{Cells: &wire.SyncCells{Cells: reconcile.EncodeCells(cells)}})
+			return
+		case !errors.Is(err, reconcile.ErrChanged):
+			s.p.s.fail("node %d asks for cells that there cannot be: %v", s.link.peer.index, err)
+			return
+		}
 	}
-	cells, err := s.viewOf(topic).Cells(int(ask.Cells))
-	if err != nil {
-		s.p.s.fail("node %d asks for cells that there cannot be: %v", s.link.peer.index, err)
-		return
-	}
-	s.send(&wire.SyncFrame{Cells: &wire.SyncCells{Cells: reconcile.EncodeCells(cells)}})
+	s.send(&wire.SyncFrame{Hashes: &wire.SyncHashes{Hashes: reconcile.EncodeHashes(s.sketchOf(topic).Hashes())}})
 }
 
 // answerItems is the responder's side of the reconciliation of one topic, once the difference is found.
@@ -139,7 +162,7 @@ func (s *session) answerItems(last *wire.SyncItems) {
 		}
 		diff = s.sketchOf(topic).Compare(s.items, hashes)
 	} else {
-		diff = reconcile.Compare(t.items, s.items)
+		diff = reconcile.Compare(s.p.set(t), s.items)
 	}
 	for i := range diff.Ask {
 		diff.Ask[i].Staged = t.state.Staged(diff.Ask[i].Owner, s.link.owner)
@@ -148,5 +171,5 @@ func (s *session) answerItems(last *wire.SyncItems) {
 	for wants := range slices.Chunk(diff.Ask, wire.MaxFrameItems) {
 		s.send(&wire.SyncFrame{Wants: &wire.SyncWants{Topic: last.Topic, Wants: wants}})
 	}
-	s.sendUpdates(topic, diff.Send)
+	s.sendUpdates(topic, diff.Send, true)
 }

@@ -9,6 +9,7 @@ import (
 
 const (
 	syncPauseMin = 700 * time.Millisecond  // to Config.AntiEntropy: the pause after a sync that repaired nothing
+	syncAlone    = time.Second             // how long a sync with one peer keeps others waiting: each would bring the same
 	yieldSync    = 1500 * time.Millisecond // how long the larger owner waits for the smaller one's sync on a new connection
 )
 
@@ -20,13 +21,20 @@ type linkState struct {
 	beats  *beatLink              // nil while no beat stream runs
 	served *bucket                // syncs it may open
 
-	serving   int // syncs it has open
+	serving   int                    // syncs it has open
+	giving    map[giving]wire.Digest // what syncs that run at one time have sent: both sides may begin one at once
 	syncing   bool
 	syncAt    time.Time // zero: none is due
 	syncPause time.Duration
 
 	beatsAt time.Time // not before it, open a beat stream
 	probed  time.Time // last probe of a late neighbour
+}
+
+// giving is what a sync sends: an owner's copy on a topic.
+type giving struct {
+	topic int
+	owner wire.ID
 }
 
 // connected makes the link of a new connection and has it synced.
@@ -66,10 +74,10 @@ func (p *process) dueSyncs(now time.Time) {
 		}
 	}
 	for _, l := range p.links {
-		if p.syncsStarted >= maxSyncsStarted {
+		if p.syncsStarted >= maxSyncsStarted || p.syncsStarted > 0 && now.Before(p.syncBegan.Add(syncAlone)) {
 			return
 		}
-		if l != nil && !l.syncing && !l.syncAt.IsZero() && !now.Before(l.syncAt) {
+		if l != nil && !l.syncing && l.serving == 0 && !l.syncAt.IsZero() && !now.Before(l.syncAt) {
 			p.startSync(l)
 		}
 	}
@@ -90,10 +98,35 @@ func (p *process) randomLink(fits func(*link) bool) *link {
 }
 
 func (p *process) startSync(l *link) {
+	l.syncBegins()
 	l.syncing = true
 	l.syncAt = time.Time{}
 	p.syncsStarted++
-	p.startSession(l, &session{done: func(s *session, ok bool) { p.syncDone(l, s, ok) }})
+	p.syncBegan = p.s.now()
+	p.startSession(l, &session{done: func(s *session, ok bool) {
+		p.syncDone(l, s, ok)
+		p.dueSyncs(p.s.now())
+	}})
+}
+
+// syncBegins forgets what was sent, unless another sync runs.
+func (l *link) syncBegins() {
+	if !l.syncing && l.serving == 0 {
+		l.giving = nil
+	}
+}
+
+// gives says whether an owner's copy is to be sent to l, and notes it: not when another sync does so already.
+func (l *link) gives(topic int, d *wire.Digest) bool {
+	key := giving{topic, d.Owner}
+	if l.giving[key] == *d {
+		return false
+	}
+	if l.giving == nil {
+		l.giving = map[giving]wire.Digest{}
+	}
+	l.giving[key] = *d
+	return true
 }
 
 func (p *process) syncDone(l *link, s *session, ok bool) {
@@ -111,9 +144,13 @@ func (p *process) syncDone(l *link, s *session, ok bool) {
 		p.publishSelf()
 	}
 	l.syncing = false
-	if ok && s.repaired > 0 {
+	defer p.pollAgain(l)
+	switch {
+	case ok && s.repaired > 0:
 		l.syncPause = 0
 		return
+	case s.progressed():
+		l.syncPause = 0 // it broke, but the next one goes on from there
 	}
 	l.syncPause = min(max(2*l.syncPause, syncPauseMin), p.s.cfg.AntiEntropy)
 	if !ok && l.syncAt.IsZero() {
@@ -121,9 +158,16 @@ func (p *process) syncDone(l *link, s *session, ok bool) {
 	}
 }
 
-// wantSync has l synced as soon as its pause allows.
+// pollAgain has a follower sync with a peer once more: no beats tell it what it lacks.
+func (p *process) pollAgain(l *link) {
+	if p.node.follows && l.syncAt.IsZero() && l.syncPause < p.s.cfg.AntiEntropy {
+		l.syncAt = p.s.now().Add(max(l.syncPause, syncPauseMin))
+	}
+}
+
+// wantSync has l synced as soon as its pause allows; not while the other side, which sees the same difference, does so.
 func (p *process) wantSync(l *link, now time.Time) {
-	if !l.syncing && l.syncAt.IsZero() {
+	if !l.syncing && l.serving == 0 && l.syncAt.IsZero() {
 		l.syncAt = now.Add(l.syncPause)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/p2pnode/p2pnode/gossipstate"
 	"github.com/p2pnode/p2pnode/gossipstate/liveness"
+	"github.com/p2pnode/p2pnode/gossipstate/reconcile"
 	"github.com/p2pnode/p2pnode/gossipstate/wire"
 )
 
@@ -81,8 +82,9 @@ type process struct {
 	me    identity
 
 	sessions     []*session
-	syncsStarted int // of ours that run, pulls not counted
-	syncsServed  int // of others that run
+	syncsStarted int       // of ours that run, pulls not counted
+	syncBegan    time.Time // the newest of them
+	syncsServed  int       // of others that run
 	pullsRunning int
 
 	quarantine gossipstate.Quarantine // owners that were forgotten
@@ -102,21 +104,20 @@ type topic struct {
 	index     int
 	domain    wire.Domain
 	state     *gossipstate.State
-	published wire.Version // newest own version that went out as a rumor
-	waking    bool         // a publication is due
-	quiet     time.Time    // none before it
-	rates     map[wire.ID]*bucket
+	published wire.Version            // newest own version that went out as a rumor
+	waking    bool                    // a publication is due
+	quiet     time.Time               // none before it
+	rates     map[wire.ID]*bucket     // nil: none is short of tokens
 	seen      bitset                  // rumors, by their numbers
 	newest    map[wire.ID]wire.Digest // of owners with a gap: the newest digest seen
-	held      map[wire.ID]moment      // what state is known to hold, to check it
-	items     []wire.Item             // the reconciled set, sorted by owner
+	held      []moment                // by node: what state is known to hold, to check it
+	items     []*wire.Item            // the reconciled set, sorted by owner; all nodes share what is the same
 	sum       uint64                  // of what is held, to compare nodes at no cost
+	sketched  *reconcile.Items        // of items, while sessions need it
+	sketching int                     // how many do
 }
 
-const (
-	tickEvery      = 100 * time.Millisecond
-	houseworkEvery = time.Second
-)
+const houseworkEvery = time.Second
 
 // start starts n. It must be down.
 func (s *Sim) start(n *node) {
@@ -136,7 +137,7 @@ func (s *Sim) start(n *node) {
 		domain := wire.Domain{Network: Network, Topic: name}
 		p.topic[i] = &topic{
 			index: i, domain: domain, state: gossipstate.New(gossipstate.DefaultConfig(domain)),
-			rates: map[wire.ID]*bucket{}, newest: map[wire.ID]wire.Digest{}, held: map[wire.ID]moment{},
+			newest: map[wire.ID]wire.Digest{},
 		}
 	}
 	n.proc = p
@@ -144,7 +145,7 @@ func (s *Sim) start(n *node) {
 	for _, e := range n.edges {
 		e.dial(0)
 	}
-	s.after(time.Duration(p.rng.Int64N(int64(tickEvery))), p, p.tick)
+	s.after(time.Duration(p.rng.Int64N(int64(s.cfg.Tick))), p, p.tick)
 	s.after(s.cfg.FirstSync, p, p.publishSelf)
 }
 
@@ -172,9 +173,7 @@ func (p *process) load() {
 			return
 		}
 		p.list(t, &v.Update().Digest)
-		held := t.held[v.Update().Digest.Owner]
-		held.stored = true
-		t.held[v.Update().Digest.Owner] = held
+		t.heldOf(p.s.byID[v.Update().Digest.Owner]).stored = true
 		if c.topic == members {
 			p.tellLiveness(&v.Update().Digest, c.heard, now)
 		}
@@ -200,7 +199,7 @@ func (p *process) store(all bool) {
 	p.node.disk.copies, p.node.disk.quarantine = nil, p.quarantine.All()
 	for i, t := range p.topic {
 		for _, item := range t.state.Items() {
-			held := t.held[item.Owner]
+			held := t.heldOf(p.s.byID[item.Owner])
 			recent := !held.stored && p.s.clock-held.since < houseworkEvery
 			if item.Owner != p.node.id && recent && !all {
 				continue
@@ -215,10 +214,10 @@ func (p *process) store(all bool) {
 	}
 }
 
-// tick is what the process looks after every 100 ms.
+// tick is what the process looks after all the time.
 func (p *process) tick() {
 	now := p.s.now()
-	p.s.after(tickEvery, p, p.tick)
+	p.s.after(p.s.cfg.Tick, p, p.tick)
 	if !p.node.follows {
 		p.transitions(p.live.Tick(now))
 	}
@@ -242,9 +241,14 @@ func (p *process) housework(now time.Time) {
 				delete(t.rates, owner)
 			}
 		}
+		if len(t.rates) == 0 {
+			t.rates = nil // a map keeps the room for all that it ever held
+		}
 	}
-	for _, owner := range p.live.ForgetCandidates(now) {
-		p.forget(owner, now)
+	if p.live.Count(liveness.Dead)+p.live.Count(liveness.Left) > 0 { // else it looks at all members in vain
+		for _, owner := range p.live.ForgetCandidates(now) {
+			p.forget(owner, now)
+		}
 	}
 	p.quarantine.Expire(now)
 }
@@ -261,7 +265,7 @@ func (p *process) forget(owner wire.ID, now time.Time) {
 	for _, t := range p.topic {
 		if d, _, held := t.state.Digest(owner); held {
 			t.state.Drop(owner)
-			delete(t.held, owner)
+			*t.heldOf(p.s.byID[owner]) = moment{}
 			p.unlist(t, &d)
 		}
 	}

@@ -58,6 +58,7 @@ func (s *Sim) Restart(node int, lostStore bool) {
 func (s *Sim) Replace(node int) int {
 	s.Kill(node)
 	old := s.nodes[node]
+	old.disk = disk{} // nobody reads it again
 	n := s.add(old.follows)
 	n.edges, old.edges = old.edges, nil
 	for _, e := range n.edges {

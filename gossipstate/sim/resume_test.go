@@ -16,27 +16,48 @@ import (
 // it an owner's whole copy or the parts of a large one.
 func TestAJoinerIsSentEverythingOnceHoweverItsStreamsBreak(t *testing.T) {
 	const nodes, keys = 10, 1000
-	whole := join(t, nodes, keys, 0)
-	for _, every := range []int{2, 3, 5} {
-		broken := join(t, nodes, keys, every)
-		require.Positive(t, broken.breaks, "no stream broke")
-		require.Equal(t, whole.entries, broken.entries)
-		// A break may overtake the one update sent just before it, which then has to come again.
-		require.LessOrEqual(t, broken.twice, broken.breaks, "broken every %d frames: %+v", every, broken)
+	for _, every := range []int{0, 2, 3, 5} {
+		requireSentOnce(t, every, keys, join(t, nodes, keys, every))
 	}
 }
+
+// requireSentOnce checks what it took to join a network of that many keys over streams that broke every so many frames.
+func requireSentOnce(t tester, every, keys int, j joined) {
+	t.Helper()
+	require.Equal(t, keys+largeKeys, j.entries)
+	require.Equal(t, every > 0, j.breaks > 0, "streams broke")
+	require.Zero(t, j.twice, "broken every %d frames: %+v", every, j)
+	// A break may overtake the updates sent just before it, which then have to come again.
+	require.LessOrEqual(t, j.parts, j.breaks*every, "broken every %d frames: %+v", every, j)
+	require.LessOrEqual(t, j.repeats, maxRepeats*j.entries, "broken every %d frames: %+v", every, j)
+	if every == 0 {
+		require.LessOrEqual(t, j.took, 10*time.Second)
+		require.LessOrEqual(t, j.repeats, maxRepeats/2*j.entries)
+	}
+}
+
+// largeKeys is how many keys of the most that a value may hold come on top, all of one owner.
+const largeKeys = 12
+
+// maxRepeats is how often a joiner gets everything besides the first time: its own syncs wait for one another, but peers do not
+// wait for those of others. Measured over some seeds: 0 to 2 times, and 1.4 to 4.2 with broken streams. It was 13 times when no
+// sync waited.
+const maxRepeats = 6
 
 // joined is what it took to join.
 type joined struct {
 	entries int // that came
-	twice   int // updates with one that was sent in a session which began after it should have come
+	repeats int // entries that came again
+	twice   int // updates of copies that the joiner held when the session began
+	parts   int // updates of the large owner with an entry that was sent long enough before the session to have come
 	breaks  int
 	took    time.Duration
 }
 
 // join has a node join a network that holds keys, and an owner of several frames, without rumors; every so many update frames
 // that come to it its stream breaks, 0: none.
-func join(t *testing.T, nodes, keys, every int) joined {
+func join(t tester, nodes, keys, every int) joined {
+	t.Helper()
 	cfg := small(1, nodes+1)
 	cfg.NoRumors, cfg.BeatLength, cfg.Resets = true, 200, true
 	w := newWorld(t, cfg)
@@ -49,7 +70,7 @@ func join(t *testing.T, nodes, keys, every int) joined {
 			mutations = append(mutations, gossipstate.Mutation{Key: fmt.Sprint("key/", i, "/", k), Value: []byte("a value of some bytes")})
 		}
 		if i == 0 {
-			for k := range 12 {
+			for k := range largeKeys {
 				mutations = append(mutations, gossipstate.Mutation{Key: fmt.Sprint("large/", k), Value: []byte(strings.Repeat("x", wire.MaxValue))})
 			}
 		}
@@ -71,17 +92,26 @@ func join(t *testing.T, nodes, keys, every int) joined {
 			j.breaks++
 			return true
 		}
-		again := false
+		digest, again := &f.Update.Update.Digest, false
+		held := w.nodes[joiner].proc.topic[mainTopic].heldOf(w.byID[digest.Owner])
+		if held.item != nil && held.item.Version >= digest.Version && held.since < began[st] {
+			j.twice++
+		}
 		for _, e := range f.Update.Update.Entries {
-			key := fmt.Sprint(f.Update.Update.Digest.Owner, e.Key, e.Version)
-			if at, came := seen[key]; !came {
+			key := fmt.Sprint(digest.Owner, e.Key, e.Version)
+			at, came := seen[key]
+			switch {
+			case !came:
 				seen[key] = w.Now() + 2*(cfg.Latency+cfg.Jitter)
-			} else if at < began[st] {
+			case at < began[st]:
 				again = true
+				fallthrough
+			default:
+				j.repeats++
 			}
 		}
-		if again {
-			j.twice++
+		if again && digest.Owner == w.nodes[0].id {
+			j.parts++
 		}
 		return false
 	}

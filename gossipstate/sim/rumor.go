@@ -141,6 +141,9 @@ func (p *process) takeRumor(t *topic, v *wire.Verified, from *link) bool {
 	rate := t.rates[owner]
 	if rate == nil {
 		rate = newBucket(rumorRate, rumorBurst, now)
+		if t.rates == nil {
+			t.rates = map[wire.ID]*bucket{}
+		}
 		t.rates[owner] = rate
 	}
 	if !rate.take(now) {

@@ -43,6 +43,8 @@ type session struct {
 	view     *reconcile.View    // of it
 	sketched int                // -1: none
 	repaired int                // updates applied here
+	staged   int                // parts of updates that were new here
+	given    int                // frames of updates sent
 	heard    time.Time          // when its last frame came
 
 	mismatched bool // the last update did not lead to its digest
@@ -88,6 +90,7 @@ func (p *process) serveSync(st *stream) receiver {
 		p.node.SyncsRefused++
 		return nil
 	}
+	l.syncBegins()
 	p.syncsServed++
 	l.serving++
 	s := &session{p: p, link: l, stream: st, heard: p.s.now(), sketched: -1}
@@ -97,6 +100,9 @@ func (p *process) serveSync(st *stream) receiver {
 
 // linkOf is p's link to the other side.
 func (st *stream) linkOf(p *process) *link { return st.conn.links[st.conn.edge.side(p.node)] }
+
+// progressed says whether the session made a difference, so that another one is worth while when it broke.
+func (s *session) progressed() bool { return s.repaired+s.staged+s.given > 0 }
 
 func (s *session) send(f *wire.SyncFrame) {
 	n := s.stream.send(s.link.side, f, len(wire.MarshalSyncFrame(f)))
@@ -121,6 +127,7 @@ func (s *session) over(ok bool) {
 		return
 	}
 	s.p.sessions = slices.Delete(s.p.sessions, i, i+1)
+	s.unsketch()
 	if s.done == nil {
 		s.p.syncsServed--
 		s.link.serving--
@@ -162,7 +169,7 @@ func (p *process) summary(t *topic, l *link, key *reconcile.Key) wire.SyncSummar
 	case l.sets[t.index] != nil && l.key == *key: // kept up to date for the beats
 		sum.Fingerprint = l.sets[t.index].Fingerprint()
 	default:
-		sum.Fingerprint = reconcile.NewSet(*key, t.items).Fingerprint()
+		sum.Fingerprint = reconcile.NewSet(*key, p.set(t)).Fingerprint()
 	}
 	return sum
 }
@@ -268,7 +275,7 @@ func (s *session) answered(f *wire.SyncFrame) {
 		s.resuming = false
 		s.findDifference()
 	case f.Done:
-		s.sendUpdates(s.topic, s.wants)
+		s.sendUpdates(s.topic, s.wants, true)
 		s.next()
 	default:
 		s.fault()
@@ -301,7 +308,7 @@ func (s *session) asked(f *wire.SyncFrame) {
 	case f.Wants != nil && f.Wants.Digests:
 		s.sendItems(wire.SyncItems{Topic: f.Wants.Topic, Items: s.itemsOf(f.Wants)})
 	case f.Wants != nil:
-		s.sendUpdates(topicOf(f.Wants.Topic), f.Wants.Wants)
+		s.sendUpdates(topicOf(f.Wants.Topic), f.Wants.Wants, false)
 	default:
 		s.fault()
 	}
@@ -320,12 +327,16 @@ func (s *session) itemsOf(w *wire.SyncWants) []wire.Item {
 
 func topicOf(name string) int { return slices.Index(topicNames[:], name) }
 
-// sendUpdates answers wants and then says done.
-func (s *session) sendUpdates(topic int, wants []wire.Want) {
+// sendUpdates answers wants and then says done. With once it leaves out what another sync with the peer sends at this time.
+func (s *session) sendUpdates(topic int, wants []wire.Want, once bool) {
 	const room = 1 << 10 // for what surrounds an update in its frame
 	for _, want := range wants {
+		if d, _, held := s.p.topic[topic].state.Digest(want.Owner); once && held && !s.link.gives(topic, &d) {
+			continue
+		}
 		age := s.p.age(want.Owner).Truncate(time.Millisecond)
 		for _, u := range s.p.topic[topic].state.Updates(want, wire.MaxFrame-room) {
+			s.given++
 			s.send(&wire.SyncFrame{Update: &wire.SyncUpdate{Topic: topicNames[topic], Update: u, Age: age}})
 		}
 	}
@@ -342,7 +353,11 @@ func (s *session) takeUpdate(u *wire.SyncUpdate) {
 	}
 	outcome, _, err := s.p.receive(t, v, arrival{from: s.link, by: bySync, age: u.Age}, s.p.s.now())
 	s.mismatched = err != nil
-	if err == nil && outcome == gossipstate.Applied {
+	switch {
+	case err != nil:
+	case outcome == gossipstate.Applied:
 		s.repaired++
+	case outcome == gossipstate.Staged:
+		s.staged++
 	}
 }

@@ -33,6 +33,7 @@ type Sim struct {
 	captured []*rumor      // while capture is set
 	capture  bool
 	verified map[[32]byte]*wire.Verified
+	set      []wire.Item // room for process.set
 	seen     []Seen
 	spread   Spread
 
