@@ -97,7 +97,11 @@ func (z *fuzzed) take(t tester, u Update, size int) {
 	require.LessOrEqual(t, after.Owners, before.Owners+1)
 	require.LessOrEqual(t, after.Bytes, before.Bytes+size)
 	require.LessOrEqual(t, after.Keys+after.Tombstones, before.Keys+before.Tombstones+len(u.Entries))
-	require.LessOrEqual(t, z.state.stages.bytes, staged+size)
+	kept := len(u.Entries) * stageEntry
+	for i := range u.Entries {
+		kept += u.Entries[i].Size()
+	}
+	require.LessOrEqual(t, z.state.stages.bytes, staged+kept)
 }
 
 // apply gives v to the replica and checks what came of it.
