@@ -13,6 +13,21 @@ type BeatFrame struct {
 	Beats        []Beat        // the sender's own, then beats it passes on
 	Fingerprints []uint64      // in the order of the topics in the sender's hello
 	Unknown      []uint32      // anchor names it could not place: asks for their digests
+	Probes       []BeatProbe   // members to look after: the sender is about to accuse them; at most MaxFrameProbes
+	Answers      []BeatAnswer  // to probes that no beat answers; at most MaxFrameProbes
+}
+
+// BeatProbe asks a neighbour for a newer beat of a member than the sender has, or, when it has none, to dial the member.
+type BeatProbe struct {
+	Owner  ID
+	Anchor uint32 // name of the chain of the digest that the sender holds
+	Index  uint32 // of the newest beat that the sender knows under it, 0..MaxBeats; 0: none
+}
+
+// BeatAnswer says what became of the dial that a BeatProbe of Owner asked for.
+type BeatAnswer struct {
+	Owner   ID
+	Reached bool // it answered under its key
 }
 
 // BeatHello opens one side of a beat stream.
@@ -35,6 +50,14 @@ func MarshalBeatFrame(f *BeatFrame) []byte {
 	}
 	for i := range f.Beats {
 		m.Beats = append(m.Beats, beatToPB(&f.Beats[i]))
+	}
+	for i := range f.Probes {
+		p := &f.Probes[i]
+		m.Probes = append(m.Probes, &pb.BeatProbe{Owner: p.Owner[:], Anchor: p.Anchor, Index: p.Index})
+	}
+	for i := range f.Answers {
+		a := &f.Answers[i]
+		m.Answers = append(m.Answers, &pb.BeatAnswer{Owner: a.Owner[:], Reached: a.Reached})
 	}
 	return marshal(m)
 }
@@ -75,7 +98,32 @@ func UnmarshalBeatFrame(b []byte) (BeatFrame, error) {
 			return BeatFrame{}, err
 		}
 	}
+	if err := f.takeProbes(&m); err != nil {
+		return BeatFrame{}, err
+	}
 	return f, nil
+}
+
+// takeProbes decodes the probes and answers of m.
+func (f *BeatFrame) takeProbes(m *pb.BeatFrame) error {
+	for _, p := range m.Probes {
+		probe := BeatProbe{Anchor: p.Anchor, Index: p.Index}
+		if err := fill(probe.Owner[:], p.Owner, "owner of a probe"); err != nil {
+			return err
+		}
+		if p.Index > MaxBeats {
+			return fmt.Errorf("%w: probe after beat %d", ErrMalformed, p.Index)
+		}
+		f.Probes = append(f.Probes, probe)
+	}
+	for _, a := range m.Answers {
+		answer := BeatAnswer{Reached: a.Reached}
+		if err := fill(answer.Owner[:], a.Owner, "owner of an answer"); err != nil {
+			return err
+		}
+		f.Answers = append(f.Answers, answer)
+	}
+	return nil
 }
 
 // beatToPB is nil for nil.
@@ -98,5 +146,11 @@ func limitBeatFrame(b []byte) error {
 	if err := limitList(b, MaxTopics, beatHello, insideList); err != nil {
 		return err
 	}
-	return limitMessages(b, MaxFrameBeats, beatBeats)
+	if err := limitMessages(b, MaxFrameBeats, beatBeats); err != nil {
+		return err
+	}
+	if err := limitMessages(b, MaxFrameProbes, beatProbes); err != nil {
+		return err
+	}
+	return limitMessages(b, MaxFrameProbes, beatAnswers)
 }

@@ -134,6 +134,7 @@ func TestLargestMessagesFitAFrame(t *testing.T) {
 	beats := wire.BeatFrame{
 		Hello: &wire.BeatHello{}, Digest: &u.Signed, Beats: make([]wire.Beat, wire.MaxFrameBeats),
 		Fingerprints: make([]uint64, wire.MaxTopics), Unknown: make([]uint32, wire.MaxFrameBeats),
+		Probes: make([]wire.BeatProbe, wire.MaxFrameProbes), Answers: make([]wire.BeatAnswer, wire.MaxFrameProbes),
 	}
 	for range wire.MaxTopics {
 		beats.Hello.Topics = append(beats.Hello.Topics, topic)

@@ -134,6 +134,8 @@ const (
 	updateBeat     protowire.Number = 4 // pb.SyncUpdate.beat
 	beatHello      protowire.Number = 1 // pb.BeatFrame.hello
 	beatBeats      protowire.Number = 3 // pb.BeatFrame.beats
+	beatProbes     protowire.Number = 6 // pb.BeatFrame.probes
+	beatAnswers    protowire.Number = 7 // pb.BeatFrame.answers
 )
 
 // limitList refuses a message in which the field at the end of path occurs more than limit times, before a decoder allocates

@@ -15,6 +15,8 @@ const (
 	MaxTopics     = 64   // topics in a hello
 	MaxFrameItems = 2048 // items or wants in one frame: 2,048 items are 180 KiB
 	MaxFrameBeats = 256  // beats in one frame
+	// MaxFrameProbes bounds probes, and answers, in one frame: as many as the members about whom one node ever asks at a time.
+	MaxFrameProbes = 64
 )
 
 // Sizes of what package reconcile encodes, in bytes.

@@ -76,6 +76,7 @@ func makeVectors(t *testing.T) vectorFile {
 		validDigests(), invalidDigests(), signedDigests(), zip215Digests(t), invalidSignedDigests(), signaturesThatFail(),
 		validEntries(), invalidEntries(), roots(), validUpdates(), invalidUpdates(),
 		validSyncFrames(), invalidSyncFrames(), validReconcileFrames(), invalidReconcileFrames(), validBeatFrames(), invalidBeatFrames(),
+		validProbeFrames(), invalidProbeFrames(),
 	} {
 		f.Vectors = append(f.Vectors, list...)
 	}

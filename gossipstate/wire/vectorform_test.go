@@ -168,6 +168,19 @@ type beatFrameJSON struct {
 	Beats        []*beatJSON    `json:"beats,omitempty"`
 	Fingerprints []string       `json:"fingerprints,omitempty"` // decimal
 	Unknown      []uint32       `json:"unknown,omitempty"`
+	Probes       []probeJSON    `json:"probes,omitempty"`
+	Answers      []answerJSON   `json:"answers,omitempty"`
+}
+
+type probeJSON struct {
+	Owner  string `json:"owner"`
+	Anchor uint32 `json:"anchor"`
+	Index  uint32 `json:"index"`
+}
+
+type answerJSON struct {
+	Owner   string `json:"owner"`
+	Reached bool   `json:"reached"`
 }
 
 type beatHelloJSON struct {
@@ -290,6 +303,13 @@ func beatFrameOf(f *wire.BeatFrame) *beatFrameJSON {
 	}
 	for _, p := range f.Fingerprints {
 		j.Fingerprints = append(j.Fingerprints, strconv.FormatUint(p, 10))
+	}
+	for i := range f.Probes {
+		p := &f.Probes[i]
+		j.Probes = append(j.Probes, probeJSON{hexOf(p.Owner[:]), p.Anchor, p.Index})
+	}
+	for i := range f.Answers {
+		j.Answers = append(j.Answers, answerJSON{hexOf(f.Answers[i].Owner[:]), f.Answers[i].Reached})
 	}
 	return j
 }

@@ -1328,6 +1328,8 @@ type BeatFrame struct {
 	Beats         []*Beat                `protobuf:"bytes,3,rep,name=beats,proto3" json:"beats,omitempty"`                        // the sender's own, then beats it passes on
 	Fingerprints  []uint64               `protobuf:"fixed64,4,rep,packed,name=fingerprints,proto3" json:"fingerprints,omitempty"` // in the order of the topics in the sender's hello
 	Unknown       []uint32               `protobuf:"fixed32,5,rep,packed,name=unknown,proto3" json:"unknown,omitempty"`           // anchor names it could not place: asks for their digests
+	Probes        []*BeatProbe           `protobuf:"bytes,6,rep,name=probes,proto3" json:"probes,omitempty"`                      // members to look after: the sender is about to accuse them
+	Answers       []*BeatAnswer          `protobuf:"bytes,7,rep,name=answers,proto3" json:"answers,omitempty"`                    // to probes that no beat answers
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1397,6 +1399,134 @@ func (x *BeatFrame) GetUnknown() []uint32 {
 	return nil
 }
 
+func (x *BeatFrame) GetProbes() []*BeatProbe {
+	if x != nil {
+		return x.Probes
+	}
+	return nil
+}
+
+func (x *BeatFrame) GetAnswers() []*BeatAnswer {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
+}
+
+// BeatProbe asks for a newer beat of a member, or, from who has none, for a dial.
+type BeatProbe struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Owner         []byte                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`     // 32 bytes: the member
+	Anchor        uint32                 `protobuf:"fixed32,2,opt,name=anchor,proto3" json:"anchor,omitempty"` // name of its chain, as the sender knows it
+	Index         uint32                 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`    // of the newest beat of that chain that the sender knows; 0: none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeatProbe) Reset() {
+	*x = BeatProbe{}
+	mi := &file_gossipstate_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeatProbe) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeatProbe) ProtoMessage() {}
+
+func (x *BeatProbe) ProtoReflect() protoreflect.Message {
+	mi := &file_gossipstate_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeatProbe.ProtoReflect.Descriptor instead.
+func (*BeatProbe) Descriptor() ([]byte, []int) {
+	return file_gossipstate_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *BeatProbe) GetOwner() []byte {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
+func (x *BeatProbe) GetAnchor() uint32 {
+	if x != nil {
+		return x.Anchor
+	}
+	return 0
+}
+
+func (x *BeatProbe) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+// BeatAnswer says what became of the dial.
+type BeatAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Owner         []byte                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`      // 32 bytes: that of the probe
+	Reached       bool                   `protobuf:"varint,2,opt,name=reached,proto3" json:"reached,omitempty"` // it answered under its key
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeatAnswer) Reset() {
+	*x = BeatAnswer{}
+	mi := &file_gossipstate_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeatAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeatAnswer) ProtoMessage() {}
+
+func (x *BeatAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_gossipstate_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeatAnswer.ProtoReflect.Descriptor instead.
+func (*BeatAnswer) Descriptor() ([]byte, []int) {
+	return file_gossipstate_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *BeatAnswer) GetOwner() []byte {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
+func (x *BeatAnswer) GetReached() bool {
+	if x != nil {
+		return x.Reached
+	}
+	return false
+}
+
 type BeatHello struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Salt          []byte                 `protobuf:"bytes,1,opt,name=salt,proto3" json:"salt,omitempty"` // 16 bytes
@@ -1407,7 +1537,7 @@ type BeatHello struct {
 
 func (x *BeatHello) Reset() {
 	*x = BeatHello{}
-	mi := &file_gossipstate_proto_msgTypes[19]
+	mi := &file_gossipstate_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1419,7 +1549,7 @@ func (x *BeatHello) String() string {
 func (*BeatHello) ProtoMessage() {}
 
 func (x *BeatHello) ProtoReflect() protoreflect.Message {
-	mi := &file_gossipstate_proto_msgTypes[19]
+	mi := &file_gossipstate_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1432,7 +1562,7 @@ func (x *BeatHello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeatHello.ProtoReflect.Descriptor instead.
 func (*BeatHello) Descriptor() ([]byte, []int) {
-	return file_gossipstate_proto_rawDescGZIP(), []int{19}
+	return file_gossipstate_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *BeatHello) GetSalt() []byte {
@@ -1460,7 +1590,7 @@ type Beat struct {
 
 func (x *Beat) Reset() {
 	*x = Beat{}
-	mi := &file_gossipstate_proto_msgTypes[20]
+	mi := &file_gossipstate_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1472,7 +1602,7 @@ func (x *Beat) String() string {
 func (*Beat) ProtoMessage() {}
 
 func (x *Beat) ProtoReflect() protoreflect.Message {
-	mi := &file_gossipstate_proto_msgTypes[20]
+	mi := &file_gossipstate_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1485,7 +1615,7 @@ func (x *Beat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Beat.ProtoReflect.Descriptor instead.
 func (*Beat) Descriptor() ([]byte, []int) {
-	return file_gossipstate_proto_rawDescGZIP(), []int{20}
+	return file_gossipstate_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Beat) GetAnchor() uint32 {
@@ -1621,13 +1751,23 @@ const file_gossipstate_proto_rawDesc = "" +
 	"\x03age\x18\x03 \x01(\x04R\x03age\x120\n" +
 	"\x04beat\x18\x04 \x01(\v2\x1c.p2pnode.gossipstate.v1.BeatR\x04beat\"$\n" +
 	"\bSyncDone\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04moreJ\x04\b\x01\x10\x02\"\xf4\x01\n" +
+	"\x04more\x18\x02 \x01(\bR\x04moreJ\x04\b\x01\x10\x02\"\xed\x02\n" +
 	"\tBeatFrame\x127\n" +
 	"\x05hello\x18\x01 \x01(\v2!.p2pnode.gossipstate.v1.BeatHelloR\x05hello\x12<\n" +
 	"\x06digest\x18\x02 \x01(\v2$.p2pnode.gossipstate.v1.SignedDigestR\x06digest\x122\n" +
 	"\x05beats\x18\x03 \x03(\v2\x1c.p2pnode.gossipstate.v1.BeatR\x05beats\x12\"\n" +
 	"\ffingerprints\x18\x04 \x03(\x06R\ffingerprints\x12\x18\n" +
-	"\aunknown\x18\x05 \x03(\aR\aunknown\"7\n" +
+	"\aunknown\x18\x05 \x03(\aR\aunknown\x129\n" +
+	"\x06probes\x18\x06 \x03(\v2!.p2pnode.gossipstate.v1.BeatProbeR\x06probes\x12<\n" +
+	"\aanswers\x18\a \x03(\v2\".p2pnode.gossipstate.v1.BeatAnswerR\aanswers\"O\n" +
+	"\tBeatProbe\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\fR\x05owner\x12\x16\n" +
+	"\x06anchor\x18\x02 \x01(\aR\x06anchor\x12\x14\n" +
+	"\x05index\x18\x03 \x01(\rR\x05index\"<\n" +
+	"\n" +
+	"BeatAnswer\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\fR\x05owner\x12\x18\n" +
+	"\areached\x18\x02 \x01(\bR\areached\"7\n" +
 	"\tBeatHello\x12\x12\n" +
 	"\x04salt\x18\x01 \x01(\fR\x04salt\x12\x16\n" +
 	"\x06topics\x18\x02 \x03(\fR\x06topics\"P\n" +
@@ -1652,7 +1792,7 @@ func file_gossipstate_proto_rawDescGZIP() []byte {
 }
 
 var file_gossipstate_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_gossipstate_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_gossipstate_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_gossipstate_proto_goTypes = []any{
 	(Status)(0),           // 0: p2pnode.gossipstate.v1.Status
 	(*Digest)(nil),        // 1: p2pnode.gossipstate.v1.Digest
@@ -1674,8 +1814,10 @@ var file_gossipstate_proto_goTypes = []any{
 	(*SyncUpdate)(nil),    // 17: p2pnode.gossipstate.v1.SyncUpdate
 	(*SyncDone)(nil),      // 18: p2pnode.gossipstate.v1.SyncDone
 	(*BeatFrame)(nil),     // 19: p2pnode.gossipstate.v1.BeatFrame
-	(*BeatHello)(nil),     // 20: p2pnode.gossipstate.v1.BeatHello
-	(*Beat)(nil),          // 21: p2pnode.gossipstate.v1.Beat
+	(*BeatProbe)(nil),     // 20: p2pnode.gossipstate.v1.BeatProbe
+	(*BeatAnswer)(nil),    // 21: p2pnode.gossipstate.v1.BeatAnswer
+	(*BeatHello)(nil),     // 22: p2pnode.gossipstate.v1.BeatHello
+	(*Beat)(nil),          // 23: p2pnode.gossipstate.v1.Beat
 }
 var file_gossipstate_proto_depIdxs = []int32{
 	0,  // 0: p2pnode.gossipstate.v1.Digest.status:type_name -> p2pnode.gossipstate.v1.Status
@@ -1695,15 +1837,17 @@ var file_gossipstate_proto_depIdxs = []int32{
 	15, // 14: p2pnode.gossipstate.v1.SyncWants.wants:type_name -> p2pnode.gossipstate.v1.SyncWant
 	16, // 15: p2pnode.gossipstate.v1.SyncWant.staged:type_name -> p2pnode.gossipstate.v1.SyncCursor
 	4,  // 16: p2pnode.gossipstate.v1.SyncUpdate.update:type_name -> p2pnode.gossipstate.v1.Update
-	21, // 17: p2pnode.gossipstate.v1.SyncUpdate.beat:type_name -> p2pnode.gossipstate.v1.Beat
-	20, // 18: p2pnode.gossipstate.v1.BeatFrame.hello:type_name -> p2pnode.gossipstate.v1.BeatHello
+	23, // 17: p2pnode.gossipstate.v1.SyncUpdate.beat:type_name -> p2pnode.gossipstate.v1.Beat
+	22, // 18: p2pnode.gossipstate.v1.BeatFrame.hello:type_name -> p2pnode.gossipstate.v1.BeatHello
 	2,  // 19: p2pnode.gossipstate.v1.BeatFrame.digest:type_name -> p2pnode.gossipstate.v1.SignedDigest
-	21, // 20: p2pnode.gossipstate.v1.BeatFrame.beats:type_name -> p2pnode.gossipstate.v1.Beat
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	23, // 20: p2pnode.gossipstate.v1.BeatFrame.beats:type_name -> p2pnode.gossipstate.v1.Beat
+	20, // 21: p2pnode.gossipstate.v1.BeatFrame.probes:type_name -> p2pnode.gossipstate.v1.BeatProbe
+	21, // 22: p2pnode.gossipstate.v1.BeatFrame.answers:type_name -> p2pnode.gossipstate.v1.BeatAnswer
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_gossipstate_proto_init() }
@@ -1717,7 +1861,7 @@ func file_gossipstate_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gossipstate_proto_rawDesc), len(file_gossipstate_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
