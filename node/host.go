@@ -52,7 +52,8 @@ func (n *Node) makeHost(key crypto.PrivKey) error {
 		options = append(options, libp2p.NATPortMap())
 	}
 	if n.cfg.Profile == ProfileLocal {
-		options = append(options, libp2p.ConnectionGater(loopbackOnly{}), libp2p.DisableRelay())
+		n.gater = loopbackOnly{}
+		options = append(options, libp2p.ConnectionGater(n.gater), libp2p.DisableRelay())
 	}
 	if n.host, err = libp2p.New(options...); err != nil {
 		return n.listenError(listen, err)

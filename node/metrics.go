@@ -66,6 +66,8 @@ var replicaMetrics = map[string][3]string{
 	replica.CountPull:        {"p2pnode_state_pulls_total", "result", "Pulls of an owner's state after a gap."},
 	replica.CountBeat:        {"p2pnode_beats_total", "result", "Beats received, and beat streams refused."},
 	replica.CountBeatBytes:   {"p2pnode_beat_bytes_total", "direction", "Bytes on beat streams."},
+	replica.CountAccusation:  {"p2pnode_accusations_total", "result", "Accusations: own lists published, digests signed to refute, lists of others that were malformed."},
+	replica.CountProbe:       {"p2pnode_probes_total", "result", "Silent members looked after: dials, questions to neighbours and theirs."},
 	replica.CountPublish:     {"p2pnode_rumors_published_total", "result", "Rumors published."},
 	replica.CountLagged:      {"p2pnode_events_dropped_total", "stream", "Events that slow watchers missed."},
 	replica.CountTransition:  {"p2pnode_member_transitions_total", "to", "Changes of a member's status."},

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/connmgr"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"golang.org/x/sync/errgroup"
@@ -45,6 +46,7 @@ type Node struct {
 	log     *slog.Logger
 	info    Info
 	host    host.Host
+	gater   connmgr.ConnectionGater // of the host; nil: none
 	store   *store.Store
 	damaged *store.CorruptError // what the store said when it was opened
 	release func() error        // of the data directory
@@ -155,6 +157,7 @@ func (n *Node) join() error {
 	cfg.History = n.cfg.State.History
 	cfg.Description = n.description()
 	cfg.Store = n.store
+	cfg.Gater = n.gater
 	cfg.Logger = n.log
 	cfg.Liveness.BeatInterval = n.cfg.Membership.BeatInterval
 	cfg.Liveness.PhiSuspect = n.cfg.Membership.PhiSuspect

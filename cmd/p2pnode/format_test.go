@@ -123,7 +123,7 @@ func TestMembersOfOthersCannotSteerTheTerminal(t *testing.T) {
 	a := &app{out: &out, err: &out}
 	m := api.Member{ID: "12D3KooWB1bnYPCdZdifLWX3pVjKkAAjww4J7iZXdDvs4zof979C", Name: "\x1b[2J", Status: "alive", Tags: map[string]string{"zone": "\a"}, Agent: "\r", Version: "\x00"}
 	require.NoError(t, a.showMembers([]api.Member{m}, true, time.Now()))
-	require.NoError(t, a.showMember(m, time.Now()))
+	require.NoError(t, a.showMember(api.MemberStory{Member: m}, time.Now()))
 	require.NotRegexp(t, "[\x00-\x08\x0b-\x1f]", out.String())
 }
 
@@ -139,7 +139,7 @@ func TestAMemberThatSignedTwoHistoriesIsMarked(t *testing.T) {
 	require.Regexp(t, `n2 +12D3…LgRt +alive ! +`, out.String())
 	require.Contains(t, out.String(), "\n! 1 member signed two histories under one version\n")
 	out.Reset()
-	require.NoError(t, a.showMember(liar, time.Now()))
+	require.NoError(t, a.showMember(api.MemberStory{Member: liar}, time.Now()))
 	require.Contains(t, out.String(), "two histories")
 }
 

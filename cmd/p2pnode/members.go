@@ -127,7 +127,7 @@ func agreement(m api.Member) string {
 	}
 }
 
-func (a *app) showMember(m api.Member, now time.Time) error {
+func (a *app) showMember(m api.MemberStory, now time.Time) error {
 	switch {
 	case a.json:
 		return a.writeJSON(m)
@@ -148,6 +148,12 @@ func (a *app) showMember(m api.Member, now time.Time) error {
 			line("heard", "%s ago", age(m.LastHeard.Time, now))
 		}
 	}
+	if len(m.SuspectedBy) > 0 {
+		line("accused by", "%s", a.ids(m.SuspectedBy))
+	}
+	if m.Refuter != "" {
+		line("refuted", "%s ago, by a beat that %s brought", age(m.RefutedAt.Time, now), shortID(m.Refuter))
+	}
 	if m.Equivocated {
 		line("warning", "it has signed two histories under one version: its key is used twice, or it lies")
 	}
@@ -160,12 +166,39 @@ func (a *app) showMember(m api.Member, now time.Time) error {
 	switch {
 	case m.Self:
 	case m.Neighbour:
-		line("state", "%s, as its last beat showed", agreement(m))
+		line("state", "%s, as its last beat showed", agreement(m.Member))
 	default:
 		line("state", "not known: no neighbour of this node ('p2pnode state digest --all' asks it)")
 	}
 	line("tags", "%s", tags(m.Tags))
+	if len(m.Story) > 0 {
+		a.printf("\nstory, as this node saw it\n")
+	}
+	for _, t := range m.Story {
+		a.printf("%s%s\n", a.transition(t.At.Time, t.Name, t.ID, t.From, t.To, t.Phi, t.Reason), a.grounds(t))
+	}
 	return nil
+}
+
+// ids are shortened peer ids.
+func (a *app) ids(ids []string) string {
+	short := make([]string, len(ids))
+	for i, id := range ids {
+		short[i] = shortID(id)
+	}
+	return strings.Join(short, " ")
+}
+
+// grounds says who accuses, and how long the accused has; or who has refuted that.
+func (a *app) grounds(t api.Transition) string {
+	switch {
+	case len(t.Accusers) > 0:
+		return fmt.Sprintf("  by %s within %.1fs", a.ids(t.Accusers), t.Timeout)
+	case t.Refuter != "":
+		return "  thanks to " + shortID(t.Refuter)
+	default:
+		return ""
+	}
 }
 
 // watchMembers lists the members and then tells every change. What changes in the moment between the two is told by

@@ -296,6 +296,14 @@ func (t *Table) Heard(owner wire.ID) time.Time {
 	return time.Time{}
 }
 
+// Status returns the status of owner; 0: it is not in the table.
+func (t *Table) Status(owner wire.ID) Status {
+	if m := t.members[owner]; m != nil {
+		return m.status
+	}
+	return 0
+}
+
 // Count returns how many members have the status.
 func (t *Table) Count(s Status) int { return t.counts[min(s, statuses-1)] }
 

@@ -139,6 +139,7 @@ func (t *table) membersChanged(d *gossipstate.Digest, a arrival, now time.Time) 
 		return
 	}
 	t.transitions(transitions)
+	t.heed(d.Owner, now)
 }
 
 // withdrawBeaten writes tombstones for this node's live entries that a change of another owner has beaten.

@@ -42,6 +42,13 @@ type beatLink struct {
 	agrees      bool          // its last fingerprints were ours
 	differs     time.Time     // since when they are not; zero: they agree
 	interval    time.Duration // of its beats, as signed
+
+	said    uint32            // newest own beat that went out on it, under sent
+	probes  []wire.BeatProbe  // to ask in the next frame, at most wire.MaxFrameProbes
+	answers []wire.BeatAnswer // to give in the next frame; with replies at most wire.MaxFrameProbes
+	replies []wire.Beat       // answers that are beats
+	hurry   chan struct{}     // holds a token while a frame is to go at once
+	extra   *bucket           // of such frames
 }
 
 // late says whether a beat is overdue.
@@ -124,7 +131,11 @@ func (t *table) admitBeats(stream network.Stream, opened bool) bool {
 	if !t.beats() {
 		return false
 	}
-	l.beats = &beatLink{stream: stream, opened: opened, ourTopics: t.r.topics, heard: time.Now(), interval: t.me.interval}
+	now := time.Now()
+	l.beats = &beatLink{
+		stream: stream, opened: opened, ourTopics: t.r.topics, heard: now, interval: t.me.interval,
+		hurry: make(chan struct{}, 1), extra: newBucket(extraRate, extraBurst, now),
+	}
 	return true
 }
 
@@ -170,13 +181,14 @@ func (r *Replica) exchangeBeats(ctx context.Context, cancel context.CancelFunc, 
 	return errors.Join(err, <-sent)
 }
 
-// sendBeats sends a frame with each own beat when it is due.
+// sendBeats sends a frame with each own beat when it is due, and between them what should not wait.
 func (r *Replica) sendBeats(ctx context.Context, f *framer) error {
 	hello := true
 	for {
 		var frame *wire.BeatFrame
 		var next time.Duration
-		if err := r.do(ctx, func(t *table) { frame, next = t.beatFrame(f.stream, hello, time.Now()) }); err != nil {
+		var hurry <-chan struct{}
+		if err := r.do(ctx, func(t *table) { frame, next, hurry = t.beatFrame(f.stream, hello, time.Now()) }); err != nil {
 			return err
 		}
 		if frame == nil {
@@ -190,16 +202,17 @@ func (r *Replica) sendBeats(ctx context.Context, f *framer) error {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(next):
+		case <-hurry:
 		}
 	}
 }
 
-// beatFrame is the next frame for the link that stream belongs to, and how long until the one after it. Nil when the stream
-// is not the link's any more.
-func (t *table) beatFrame(stream network.Stream, hello bool, now time.Time) (*wire.BeatFrame, time.Duration) {
+// beatFrame is the next frame for the link that stream belongs to, how long until the one after it, and what makes that go
+// sooner. Nil when the stream is not the link's any more.
+func (t *table) beatFrame(stream network.Stream, hello bool, now time.Time) (*wire.BeatFrame, time.Duration, <-chan struct{}) {
 	l := t.links[stream.Conn().RemotePeer()]
 	if l == nil || l.beats == nil || l.beats.stream != stream || t.me.conflict {
-		return nil, 0
+		return nil, 0, nil
 	}
 	t.renewBeats(now)
 	b := l.beats
@@ -210,32 +223,36 @@ func (t *table) beatFrame(stream network.Stream, hello bool, now time.Time) (*wi
 	}
 	if anchor := t.me.chain.Anchor(); b.sent != anchor {
 		_, signed, _ := t.members().state.Digest(t.r.self)
-		f.Digest, b.sent = &signed, anchor
+		f.Digest, b.sent, b.said = &signed, anchor, 0
 	}
 	k := t.me.beat(now)
-	if k > 0 {
-		f.Beats = append(f.Beats, t.me.chain.Beat(k))
-	}
-	f.Beats = append(f.Beats, t.relayed(k, now)...)
-	for _, topic := range b.ourTopics {
-		var fingerprint uint64 // 0 until their hello: it says nothing
-		if slices.Contains(b.theirTopics, topic) {
-			fingerprint = t.sketch(l, t.topics[topic]).Fingerprint()
+	if own := k > b.said; own || hello {
+		f.Fingerprints = t.fingerprints(l)
+		if own {
+			f.Beats = append(f.Beats, t.me.chain.Beat(k))
 		}
-		f.Fingerprints = append(f.Fingerprints, fingerprint)
+		b.said = k
 	}
+	f.Beats = append(f.Beats, t.live.RelayTo(l.owner, now)...)
+	replies := min(len(b.replies), wire.MaxFrameBeats-len(f.Beats))
+	f.Beats = append(f.Beats, b.replies[:replies]...)
+	f.Probes, f.Answers = b.probes, b.answers
+	b.probes, b.answers, b.replies = nil, nil, b.replies[replies:]
 	due := t.me.t0.Add(time.Duration(k+1) * t.me.interval)
-	return f, max(time.Millisecond, due.Sub(now))
+	return f, max(time.Millisecond, due.Sub(now)), b.hurry
 }
 
-// relayed are the beats of others that go to every neighbour with beat k of this node.
-func (t *table) relayed(k uint32, now time.Time) []wire.Beat {
-	if t.relayAt != k {
-		t.relayAt = k
-		budget := float64(t.r.cfg.Liveness.BeatBudget) * t.me.interval.Seconds()
-		t.relay = t.live.Relay(int(budget), now)
+// fingerprints are those of this node's topics for l.
+func (t *table) fingerprints(l *link) []uint64 {
+	var all []uint64
+	for _, topic := range l.beats.ourTopics {
+		var fingerprint uint64 // 0 until their hello: it says nothing
+		if slices.Contains(l.beats.theirTopics, topic) {
+			fingerprint = t.sketch(l, t.topics[topic]).Fingerprint()
+		}
+		all = append(all, fingerprint)
 	}
-	return t.relay
+	return all
 }
 
 // renewBeats signs a new chain before the old one runs out.
@@ -326,7 +343,12 @@ func (t *table) takeBeatFrame(stream network.Stream, f *wire.BeatFrame, announce
 		}
 	}
 	t.compareFingerprints(l, f.Fingerprints, now)
-	return t.takeBeatsOf(l, f.Beats, now)
+	if err := t.takeBeatsOf(l, f.Beats, now); err != nil {
+		return err
+	}
+	t.takeProbes(l, f.Probes, now)
+	t.takeAnswers(l, f.Answers, now)
+	return nil
 }
 
 // beatUnder is the first of beats that names the anchor of what was announced, nil when there is none.

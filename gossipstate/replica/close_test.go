@@ -97,6 +97,7 @@ func TestCloseLeavesNothingOnTheHost(t *testing.T) {
 			require.Empty(t, app.pubsub.GetTopics())
 			require.ElementsMatch(t, protocols, app.host.Mux().Protocols())
 		}
+		time.Sleep(15 * time.Second) // handshakes that were cut off are given up
 		synctest.Wait()
 		require.NoError(t, goleak.Find(before))
 		// The application goes on with its host and pubsub.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/connmgr"
+
 	"github.com/p2pnode/p2pnode/gossipstate"
 	"github.com/p2pnode/p2pnode/gossipstate/liveness"
 	"github.com/p2pnode/p2pnode/gossipstate/store"
@@ -39,6 +41,8 @@ type Config struct {
 	Description Description
 	// Store keeps the state on disk. Nil keeps it in memory: the node then begins anew at every start.
 	Store *store.Store
+	// Gater is that of the host: dials that look after silent members go past the swarm, and ask it themselves. Nil: none.
+	Gater connmgr.ConnectionGater
 	// Logger gets the few events worth a line. Nil: none.
 	Logger *slog.Logger
 }

@@ -24,6 +24,8 @@ const (
 	CountPull        = "pull"         // pulls after a gap: ok, failed; not begun: refused, flagged
 	CountBeat        = "beat"         // beats received: fresh, stale, unknown_anchor, over_budget, forged; streams: refused, malformed
 	CountBeatBytes   = "beat_bytes"   // bytes on beat streams: in, out
+	CountAccusation  = "accusation"   // of others: malformed lists; own: published lists, digests that refuted, failed writes
+	CountProbe       = "probe"        // members looked after: dials reached, port_refused, ...; neighbours asked; refused: over_rate, ...
 	CountPublish     = "publish"      // rumors published: ok, failed
 	CountLagged      = "lagged"       // events not delivered to slow watchers: state, members
 	CountTransition  = "transition"   // members that became alive, suspect, dead, left

@@ -184,7 +184,10 @@ func TestANodeThatWasNotAwayForLongKeepsItsKeysWhateverPeersSay(t *testing.T) {
 func TestABeatEndsTheQuarantineOfAnOwnerThatHasSignedNothingSince(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		short := withConfig(func(c *Config) { c.Liveness.ForgetAfter = 5 * time.Minute })
+		short := withConfig(func(c *Config) {
+			c.Liveness.ForgetAfter = 5 * time.Minute
+			c.Liveness.Alone = true // it would sign whom it accuses
+		})
 		a, b := c.start(short), c.start(short)
 		c.connect(a, b)
 		a.set(t, "color", "teal")

@@ -33,6 +33,7 @@ type cluster struct {
 	latency time.Duration                       // of a packet from one node to another; set before the first node starts
 	split   atomic.Pointer[func(ip net.IP) int] // packets pass only within one part
 	cut     sync.Map                            // IP addresses whose packets are lost both ways
+	frozen  sync.Map                            // IP address -> until when nothing from or to it gets on
 	hosts   int
 	nodes   []*node
 }
@@ -100,7 +101,7 @@ func newCluster(t *testing.T) *cluster {
 		if c.isCut(from) || c.isCut(to) || part != nil && (*part)(from) != (*part)(to) {
 			return 1000 * time.Hour // as good as dropped
 		}
-		return c.latency
+		return c.latency + max(c.thaw(from), c.thaw(to))
 	}
 	c.net.Start()
 	t.Cleanup(c.net.Close)
@@ -110,6 +111,22 @@ func newCluster(t *testing.T) *cluster {
 func (c *cluster) isCut(ip net.IP) bool {
 	_, cut := c.cut.Load(ip.String())
 	return cut
+}
+
+// thaw is how long the host at ip stays frozen.
+func (c *cluster) thaw(ip net.IP) time.Duration {
+	until, frozen := c.frozen.Load(ip.String())
+	if !frozen {
+		return 0
+	}
+	return max(0, time.Until(until.(time.Time)))
+}
+
+// freeze stops the node's process for d, as SIGSTOP does: what is sent to it waits.
+func (c *cluster) freeze(n *node, d time.Duration) {
+	ip := fmt.Sprintf("1.0.%d.%d", n.index/250, n.index%250+1)
+	c.frozen.Store(ip, time.Now().Add(d))
+	go n.do(context.Background(), func(*table) { time.Sleep(d) })
 }
 
 // newHost makes a host at the next address of the network; lose cuts it off.

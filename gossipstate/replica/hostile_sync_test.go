@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/p2pnode/p2pnode/gossipstate"
+	"github.com/p2pnode/p2pnode/gossipstate/liveness"
 	"github.com/p2pnode/p2pnode/gossipstate/wire"
 )
 
@@ -40,10 +41,26 @@ func besiege(t *testing.T) *siege {
 	s.before = map[string]gossipstate.Digest{}
 	for _, topic := range []string{"members", "main"} {
 		for _, owner := range []gossipstate.ID{s.n.self, s.ally.self} {
-			s.before[topic+owner.String()] = s.n.digest(t, topic, owner)
+			s.before[topic+owner.String()] = s.held(t, topic, owner)
 		}
 	}
 	return s
+}
+
+// held is the digest that the node holds of an owner, but for whom that accuses: the peer may have fallen silent.
+func (s *siege) held(t *testing.T, topic string, owner gossipstate.ID) gossipstate.Digest {
+	t.Helper()
+	d := s.n.digest(t, topic, owner)
+	if topic != wire.Members {
+		return d
+	}
+	d.Version, d.Root, d.Bytes = 0, gossipstate.Root{}, 0
+	s.n.table(t, func(tb *table) {
+		if tb.members().state.GetOwned(owner, liveness.SuspectsKey).Entry != nil {
+			d.Entries--
+		}
+	})
+	return d
 }
 
 // withstood checks that the node's state is as it was, that it answers at once, and that the attack has left nothing.
@@ -51,7 +68,7 @@ func (s *siege) withstood(t *testing.T) {
 	t.Helper()
 	for _, topic := range []string{"members", "main"} {
 		for _, owner := range []gossipstate.ID{s.n.self, s.ally.self} {
-			require.Equal(t, s.before[topic+owner.String()], s.n.digest(t, topic, owner))
+			require.Equal(t, s.before[topic+owner.String()], s.held(t, topic, owner))
 		}
 	}
 	start := time.Now()

@@ -44,6 +44,7 @@ type link struct {
 	syncAt    time.Time // zero: none is due
 	syncPause time.Duration
 	served    *bucket // syncs it may open
+	asked     *bucket // probes that may cause a dial
 	serving   int     // syncs it has open
 
 	// giving is what syncs that run at one time have sent: both sides may begin one at once.
@@ -51,7 +52,7 @@ type link struct {
 
 	takesBeats bool      // followers do not
 	beatsAt    time.Time // not before it, open a beat stream
-	probed     time.Time // last probe of a late or lost neighbour
+	knocked    time.Time // last knock at a neighbour whose beat was late
 }
 
 // link is the link of p, made when there is none; nil for a peer without an Ed25519 identity, which cannot be an owner.
@@ -62,7 +63,8 @@ func (t *table) link(p peer.ID) *link {
 		if err != nil {
 			return nil
 		}
-		l = &link{peer: p, owner: owner, served: newBucket(syncRate, syncBurst, time.Now())}
+		now := time.Now()
+		l = &link{peer: p, owner: owner, served: newBucket(syncRate, syncBurst, now), asked: newBucket(probeRate, probeBurst, now)}
 		rand.Read(l.salt[:])
 		t.links[p] = l
 	}

@@ -121,6 +121,7 @@ func (r *Replica) Members(ctx context.Context) (members []Member, err error) {
 			out := Member{
 				ID: PeerOf(m.Owner), Name: t.nameOf(m.Owner), Self: m.Owner == r.self, Status: m.Status.String(), Phi: m.Phi,
 				Heard: m.Heard, Generation: m.Generation, Version: m.Version, Agent: string(t.describedAs(m.Owner, keyAgent)),
+				Since: m.Since, Accusers: peersOf(m.Accusers), Refuter: peerOrNone(m.Refuter), Refuted: m.Refuted,
 			}
 			// Tags that do not decode are an owner's own fault and shown as none.
 			_ = json.Unmarshal(t.describedAs(m.Owner, keyTags), &out.Tags)
@@ -133,6 +134,30 @@ func (r *Replica) Members(ctx context.Context) (members []Member, err error) {
 		}
 	})
 	return members, err
+}
+
+// Story is what has become of a member in this process, at most its last 16 changes, oldest first. ErrNotFound when it is not in
+// the member table.
+func (r *Replica) Story(ctx context.Context, member peer.ID) (story []Transition, err error) {
+	owner, err := OwnerOf(member)
+	if err != nil {
+		return nil, err
+	}
+	known := false
+	stopped := r.do(ctx, func(t *table) {
+		known = t.live.Status(owner) != 0
+		all := t.live.Story(owner)
+		for i := range all {
+			story = append(story, t.transition(&all[i]))
+		}
+	})
+	switch {
+	case stopped != nil:
+		return nil, stopped
+	case !known:
+		return nil, ErrNotFound
+	}
+	return story, nil
 }
 
 // Agreement with neighbours on one topic, as their last beats showed it.
@@ -213,7 +238,7 @@ func (t *table) sayLeaving() ([]peer.ID, gossipstate.Version, error) {
 		return nil, 0, nil
 	}
 	t.me.status = wire.Leaving
-	if _, err := t.commit(t.members(), nil, time.Now()); err != nil {
+	if _, err := t.commit(t.members(), t.acquitting(), time.Now()); err != nil {
 		return nil, 0, err
 	}
 	var peers []peer.ID

@@ -75,6 +75,7 @@ func (t *table) publishSelf() error {
 	if _, err := t.commit(t.members(), t.undescribed(&t.r.cfg.Description), now); err != nil {
 		return err
 	}
+	t.heedAll(now)
 	t.openBeats(now)
 	if err := t.renew(now); err != nil {
 		return err

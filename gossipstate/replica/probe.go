@@ -2,8 +2,7 @@ package replica
 
 import (
 	"context"
-	"errors"
-	"syscall"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -15,18 +14,34 @@ import (
 	"github.com/p2pnode/p2pnode/gossipstate/liveness"
 )
 
-const (
-	probeTimeout = time.Second
-	probeSettle  = 250 * time.Millisecond // a stream may break a moment before its connection
-)
+const probeSettle = 250 * time.Millisecond // a stream may break a moment before its connection
 
-// neighbourLost tells the failure detector that beats can run no more, and finds out why.
+// neighbourLost tells the failure detector that beats can run no more, and finds out why: still connected, the neighbour has
+// only given up the stream.
 func (t *table) neighbourLost(l *link) {
 	if l.beats == nil {
 		return
 	}
 	t.endBeats(l, liveness.ConnectionLost)
-	t.probe(l.peer, l.owner, t.r.probeLost)
+	p, owner := l.peer, l.owner
+	if t.r.host.Network().Connectedness(p) == network.NotConnected {
+		t.redial(p, owner, time.Now())
+		return
+	}
+	t.tasks.spawn(func(ctx context.Context) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(probeSettle):
+		}
+		t.r.do(ctx, func(t *table) {
+			if t.r.host.Network().Connectedness(p) != network.NotConnected {
+				t.probed(p, owner, liveness.Released)
+			} else {
+				t.redial(p, owner, time.Now())
+			}
+		})
+	})
 }
 
 // endBeats gives the beat stream up. why is what a redial showed, ConnectionLost while that is not known.
@@ -39,24 +54,41 @@ func (t *table) endBeats(l *link, why liveness.Loss) {
 	}
 }
 
-// probeLate looks after neighbours whose beat is overdue: a process that was killed leaves no sign on QUIC, but its TCP port
-// refuses.
-func (t *table) probeLate(now time.Time) {
+// knockLate looks after neighbours whose beat is overdue: a process that was killed leaves no sign on QUIC, but its TCP port
+// refuses. Most are only late, so it takes no more than that: who listens shows when beats go on missing.
+func (t *table) knockLate(now time.Time) {
 	for _, l := range t.links {
-		if l.beats == nil || !l.beats.late(now) || now.Sub(l.probed) < 2*l.beats.interval {
+		if l.beats == nil || now.Sub(l.beats.heard) < l.beats.interval*5/4 || now.Sub(l.knocked) < 2*l.beats.interval {
 			continue
 		}
-		l.probed = now
-		t.probe(l.peer, l.owner, t.r.probe)
+		l.knocked = now
+		p, owner := l.peer, l.owner
+		addrs := slices.DeleteFunc(t.r.dialable(p, t.addrsOf(owner)), func(addr multiaddr.Multiaddr) bool {
+			return !isTCP(addr) || !manet.IsThinWaist(addr)
+		})
+		if len(addrs) == 0 {
+			continue
+		}
+		t.tasks.spawn(func(ctx context.Context) {
+			if t.r.reach(ctx, p, addrs, knock) == liveness.PortRefused {
+				t.r.do(ctx, func(t *table) { t.probed(p, owner, liveness.RedialRefused) })
+			}
+		})
 	}
 }
 
-// probe finds out in the background what became of p.
-func (t *table) probe(p peer.ID, owner gossipstate.ID, how func(context.Context, peer.ID) liveness.Loss) {
-	t.tasks.spawn(func(ctx context.Context) {
-		verdict := how(ctx, p)
-		t.r.do(ctx, func(t *table) { t.probed(p, owner, verdict) })
-	})
+// losses are what the answers to a redial mean.
+var losses = map[liveness.Answer]liveness.Loss{
+	liveness.Reached: liveness.Released, liveness.PortRefused: liveness.RedialRefused, liveness.Unreachable: liveness.RedialUnanswered,
+}
+
+// redial finds out what became of a neighbour.
+func (t *table) redial(p peer.ID, owner gossipstate.ID, now time.Time) {
+	if !t.dial(owner, false, waiter{now.Add(dialTimeout + dialTimeout), func(answer liveness.Answer, _ time.Time) {
+		t.probed(p, owner, losses[answer])
+	}}, now) {
+		t.r.counters.one(CountProbe, "busy") // its silence will show it
+	}
 }
 
 func (t *table) probed(p peer.ID, owner gossipstate.ID, verdict liveness.Loss) {
@@ -67,49 +99,4 @@ func (t *table) probed(p peer.ID, owner gossipstate.ID, verdict liveness.Loss) {
 	case verdict == liveness.RedialRefused:
 		t.endBeats(l, verdict) // its connection has not noticed yet
 	}
-}
-
-// probeLost finds out what became of a neighbour whose beat stream ended. Still connected, it has only given up the stream:
-// Released. Else as probe.
-func (r *Replica) probeLost(ctx context.Context, p peer.ID) liveness.Loss {
-	select {
-	case <-ctx.Done():
-		return liveness.RedialUnanswered
-	case <-time.After(r.settle(p)):
-	}
-	if r.host.Network().Connectedness(p) != network.NotConnected {
-		return liveness.Released
-	}
-	return r.probe(ctx, p)
-}
-
-func (r *Replica) settle(p peer.ID) time.Duration {
-	if r.host.Network().Connectedness(p) == network.NotConnected {
-		return 0
-	}
-	return probeSettle
-}
-
-// probe dials the TCP addresses of p, without a handshake. RedialRefused means that the host is up and nothing listens there,
-// which a broken QUIC connection cannot tell; RedialUnanswered that none answers, Released that one does.
-func (r *Replica) probe(ctx context.Context, p peer.ID) liveness.Loss {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	refused := false
-	for _, addr := range r.host.Peerstore().Addrs(p) {
-		if _, err := addr.ValueForProtocol(multiaddr.P_TCP); err != nil || !manet.IsThinWaist(addr) {
-			continue
-		}
-		var d manet.Dialer
-		conn, err := d.DialContext(ctx, addr)
-		if err == nil {
-			conn.Close()
-			return liveness.Released
-		}
-		refused = refused || errors.Is(err, syscall.ECONNREFUSED)
-	}
-	if refused {
-		return liveness.RedialRefused
-	}
-	return liveness.RedialUnanswered
 }

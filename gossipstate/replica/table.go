@@ -43,8 +43,11 @@ type table struct {
 	pullsRunning int
 	beatsOpening int
 
-	relay   []wire.Beat // beats of others that go out with beat relayAt of this node
-	relayAt uint32
+	dials        map[gossipstate.ID]*dialing // that run or have just ended
+	dialsRunning int
+	dialsAsked   int  // for neighbours
+	stirred      bool // the failure detector was told something: see react
+	nextAccuse   time.Time
 
 	firstSync     chan struct{} // closed after the first sync that ended well
 	synced        bool
@@ -76,16 +79,14 @@ type topicTable struct {
 }
 
 func newTable(r *Replica) (*table, error) {
-	judge := r.cfg.Liveness
-	judge.Alone = true // accusations are not published yet
-	live, err := liveness.New(judge, r.self, time.Now())
+	live, err := liveness.New(r.cfg.Liveness, r.self, time.Now())
 	if err != nil {
 		return nil, err
 	}
 	t := &table{
 		r: r, live: live, rng: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		topics: map[string]*topicTable{}, links: map[peer.ID]*link{}, pulls: map[pullKey]*pull{},
-		feeds: map[*feed[Transition]]bool{}, firstSync: make(chan struct{}), disk: newDisk(),
+		dials: map[gossipstate.ID]*dialing{}, feeds: map[*feed[Transition]]bool{}, firstSync: make(chan struct{}), disk: newDisk(),
 		sleepers: newSleepers(), lifeChecks: newBucket(lifeRate, lifeBurst, time.Now()),
 		sessionBytes: sessionBytes,
 	}
@@ -133,6 +134,7 @@ func (t *table) loop(ctx context.Context, introduced <-chan error) error {
 		case now := <-tick.C:
 			t.tick(now)
 		}
+		t.react(time.Now())
 	}
 }
 
@@ -143,7 +145,8 @@ func (t *table) tick(now time.Time) {
 	t.duePulls(now)
 	t.dueSyncs(now)
 	t.openBeats(now)
-	t.probeLate(now)
+	t.knockLate(now)
+	t.overdueDials(now)
 	if now.After(t.nextHousework) {
 		t.nextHousework = now.Add(houseworkEvery)
 		t.housework(now)
@@ -168,6 +171,7 @@ func (t *table) housework(now time.Time) {
 	for _, owner := range t.live.ForgetCandidates(now) {
 		t.forget(owner, now)
 	}
+	t.forgetDials(now)
 	t.expireMemories(now)
 	if now.After(t.nextStamps) {
 		t.nextStamps = now.Add(min(stampEvery, t.r.cfg.Liveness.ForgetAfter/stampsPerForget))

@@ -129,8 +129,12 @@ type Member struct {
 	Version    gossipstate.Version // of its state on members
 	Agent      string
 	Tags       map[string]string
-	Agrees     bool // its last beat showed our fingerprints; meaningful for neighbours only
-	Neighbour  bool // beats run between it and this node
+	Agrees     bool      // its last beat showed our fingerprints; meaningful for neighbours only
+	Neighbour  bool      // beats run between it and this node
+	Since      time.Time // when it came into this status
+	Accusers   []peer.ID // whose accusations stand, at most liveness.MaxNamed; nil: none
+	Refuter    peer.ID   // who brought the proof of life that last ended a suspicion or death; "": none did, or it came as state
+	Refuted    time.Time // when that was; zero: never
 
 	Equivocated bool // it is proved that it signed two histories: see Reader.Equivocation
 
@@ -144,6 +148,9 @@ type Transition struct {
 	Name     string
 	From, To string // "" in From: first seen
 	Phi      float64
-	Reason   string // evidence, for people: "connection refused", "no beat for 2.1s", "said it leaves"
+	Accusers []peer.ID     // at a suspicion or death: whose accusations stand, at most liveness.MaxNamed
+	Timeout  time.Duration // of the suspicion that begins, or has ended in death; else 0
+	Refuter  peer.ID       // at the end of a suspicion or death: who brought the larger proof of life; "" when it came as state
+	Reason   string        // evidence, for people: "connection refused", "no beat for 2.1s", "said it leaves"
 	At       time.Time
 }

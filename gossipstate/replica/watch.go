@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/p2pnode/p2pnode/gossipstate"
 	"github.com/p2pnode/p2pnode/gossipstate/liveness"
 )
@@ -182,20 +184,42 @@ func stamp(ms uint64) time.Time {
 	return time.UnixMilli(int64(ms))
 }
 
-// transitions gives changes of members to the watchers and the log.
+// transitions gives changes of members to the watchers and the log. Whatever the failure detector is told, what it returns goes
+// here, so that what else it has come up with is looked at.
 func (t *table) transitions(all []liveness.Transition) {
-	for _, tr := range all {
-		id := PeerOf(tr.Owner)
-		out := Transition{
-			ID: id, Name: t.nameOf(tr.Owner), From: tr.From.String(), To: tr.To.String(),
-			Phi: tr.Phi, Reason: tr.Reason, At: tr.At,
-		}
+	t.stirred = true
+	for i := range all {
+		out := t.transition(&all[i])
 		t.r.counters.one(CountTransition, out.To)
-		t.r.log.Debug("member "+out.To, "peer", id, "name", out.Name, "from", out.From, "phi", out.Phi, "reason", out.Reason)
+		t.r.log.Debug("member "+out.To, "peer", out.ID, "name", out.Name, "from", out.From, "phi", out.Phi, "reason", out.Reason)
 		for f := range t.feeds {
 			f.put(out, 0)
 		}
 	}
+}
+
+// transition is tr as readers see it.
+func (t *table) transition(tr *liveness.Transition) Transition {
+	return Transition{
+		ID: PeerOf(tr.Owner), Name: t.nameOf(tr.Owner), From: tr.From.String(), To: tr.To.String(), Phi: tr.Phi,
+		Accusers: peersOf(tr.Accusers), Timeout: tr.Timeout, Refuter: peerOrNone(tr.Refuter), Reason: tr.Reason, At: tr.At,
+	}
+}
+
+func peersOf(owners []gossipstate.ID) []peer.ID {
+	var peers []peer.ID
+	for _, owner := range owners {
+		peers = append(peers, PeerOf(owner))
+	}
+	return peers
+}
+
+// peerOrNone is "" for the zero owner.
+func peerOrNone(owner gossipstate.ID) peer.ID {
+	if owner == (gossipstate.ID{}) {
+		return ""
+	}
+	return PeerOf(owner)
 }
 
 // WatchMembers yields every change of a member's status from now on. It ends when the loop breaks, and with an error when ctx

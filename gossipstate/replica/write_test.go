@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/p2pnode/p2pnode/gossipstate"
+	"github.com/p2pnode/p2pnode/gossipstate/liveness"
 	"github.com/p2pnode/p2pnode/gossipstate/wire"
 )
 
@@ -223,6 +224,10 @@ func TestWaitSeenDoesNotCountTheDead(t *testing.T) {
 		go func() {
 			time.Sleep(2 * time.Second)
 			s.ally.lose()
+			time.Sleep(5 * time.Second)
+			s.p.write(t, "members", gossipstate.Mutation{Key: liveness.SuspectsKey, Value: s.n.accused(t)}) // it agrees
+			u := s.p.update("members")
+			s.p.publish(s.n, "test", "members", wire.MarshalUpdate(&u))
 		}()
 		ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 		defer cancel()
@@ -232,4 +237,11 @@ func TestWaitSeenDoesNotCountTheDead(t *testing.T) {
 		require.Equal(t, "dead", s.n.status(t, s.ally))
 		require.Equal(t, "alive", s.n.member(t, &node{host: s.p.host}).Status)
 	})
+}
+
+// accused is the node's own value of liveness.SuspectsKey; nil when it has none.
+func (n *node) accused(t *testing.T) (value []byte) {
+	t.Helper()
+	n.table(t, func(tb *table) { value = tb.describedAs(n.self, liveness.SuspectsKey) })
+	return value
 }

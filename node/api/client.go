@@ -141,9 +141,9 @@ func (c *Client) Members(ctx context.Context, f MemberFilter) ([]Member, error) 
 	return page.Items, err
 }
 
-// Member gives one member.
-func (c *Client) Member(ctx context.Context, who string) (Member, error) {
-	return get[Member](ctx, c, "/v1/members/"+url.PathEscape(who), nil)
+// Member gives one member and its story.
+func (c *Client) Member(ctx context.Context, who string) (MemberStory, error) {
+	return get[MemberStory](ctx, c, "/v1/members/"+url.PathEscape(who), nil)
 }
 
 // WatchMembers yields every change of a member's status from now on, until ctx ends or the caller stops. An error is

@@ -160,6 +160,7 @@ func memberOf(m replica.Member) Member {
 		ID: text(m.ID), Name: m.Name, Self: m.Self, Status: m.Status, Phi: min(finite(m.Phi), maxPhi), LastHeard: stamp(m.Heard),
 		Generation: Uint64(m.Generation), StateVersion: Uint64(m.Version), Agent: m.Agent,
 		Neighbour: m.Neighbour, Agrees: m.Agrees, Equivocated: m.Equivocated, Tags: map[string]string{},
+		Since: stamp(m.Since), SuspectedBy: list(m.Accusers, text), Refuter: text(m.Refuter), RefutedAt: stamp(m.Refuted),
 	}
 	out.Version, _ = strings.CutPrefix(m.Agent, "p2pnode/")
 	if out.Version == m.Agent {
@@ -183,7 +184,8 @@ func inSeconds(d *time.Duration) *float64 {
 
 func transitionOf(t replica.Transition) Transition {
 	return Transition{
-		ID: text(t.ID), Name: t.Name, From: t.From, To: t.To, Phi: min(finite(t.Phi), maxPhi), Reason: t.Reason, At: stamp(t.At),
+		ID: text(t.ID), Name: t.Name, From: t.From, To: t.To, Phi: min(finite(t.Phi), maxPhi),
+		Accusers: list(t.Accusers, text), Timeout: t.Timeout.Seconds(), Refuter: text(t.Refuter), Reason: t.Reason, At: stamp(t.At),
 	}
 }
 

@@ -87,6 +87,19 @@ func (n *fakeNode) Status(context.Context) (node.Status, error) {
 
 func (n *fakeNode) Members(context.Context) ([]replica.Member, error) { return n.members, nil }
 
+func (n *fakeNode) Story(_ context.Context, member peer.ID) ([]replica.Transition, error) {
+	if member == testPeer(5) {
+		return nil, replica.ErrNotFound
+	}
+	return []replica.Transition{
+		{ID: member, To: "alive", Reason: "first seen"},
+		{
+			ID: member, From: "alive", To: "suspect", Phi: 9.1, Accusers: []peer.ID{testPeer(1)}, Timeout: 3200 * time.Millisecond,
+			Reason: "accused by 1, 1 of 3 count",
+		},
+	}, nil
+}
+
 func (n *fakeNode) WatchMembers(ctx context.Context) iter.Seq2[replica.Transition, error] {
 	return func(yield func(replica.Transition, error) bool) {
 		for {

@@ -21,6 +21,8 @@ type Node interface {
 	Metrics() []node.Metric
 	Members(ctx context.Context) ([]replica.Member, error)
 	WatchMembers(ctx context.Context) iter.Seq2[replica.Transition, error]
+	// Story tells what became of a member, at most its last 16 changes, oldest first.
+	Story(ctx context.Context, member peer.ID) ([]replica.Transition, error)
 	// Topic gives a state topic, for "" the first that was asked for.
 	Topic(name string) (Topic, error)
 	// Work gives the jobs of a topic, for "" of the first that was asked for.
@@ -62,6 +64,10 @@ func (n ofNode) Members(ctx context.Context) ([]replica.Member, error) {
 
 func (n ofNode) WatchMembers(ctx context.Context) iter.Seq2[replica.Transition, error] {
 	return n.Replica().WatchMembers(ctx)
+}
+
+func (n ofNode) Story(ctx context.Context, member peer.ID) ([]replica.Transition, error) {
+	return n.Replica().Story(ctx, member)
 }
 
 func (n ofNode) Export(ctx context.Context, o replica.ExportOptions) iter.Seq2[*replica.Snapshot, error] {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -112,7 +113,7 @@ func (s *Server) status(ctx context.Context, _ *struct{}) (*output[Status], erro
 
 func (s *Server) registerMembers(api huma.API) {
 	huma.Register(api, operation(api, http.MethodGet, "/v1/members", "members", "Members of the network, by id"), s.members)
-	huma.Register(api, operation(api, http.MethodGet, "/v1/members/{id}", "member", "One member"), s.member)
+	huma.Register(api, operation(api, http.MethodGet, "/v1/members/{id}", "member", "One member, and what became of it"), s.member)
 }
 
 type membersInput struct {
@@ -141,7 +142,7 @@ type memberInput struct {
 	ID string `path:"id" maxLength:"128" doc:"peer id, node name, or unique suffix of the id"`
 }
 
-func (s *Server) member(ctx context.Context, in *memberInput) (*output[Member], error) {
+func (s *Server) member(ctx context.Context, in *memberInput) (*output[MemberStory], error) {
 	id, err := s.resolve(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -151,9 +152,14 @@ func (s *Server) member(ctx context.Context, in *memberInput) (*output[Member], 
 		return nil, s.fail(err, "")
 	}
 	for _, m := range all {
-		if m.ID == id {
-			return &output[Member]{memberOf(m)}, nil
+		if m.ID != id {
+			continue
 		}
+		story, err := s.node.Story(ctx, id)
+		if err != nil && !errors.Is(err, replica.ErrNotFound) { // it may have been forgotten a moment ago
+			return nil, s.fail(err, "")
+		}
+		return &output[MemberStory]{MemberStory{memberOf(m), list(story, transitionOf)}}, nil
 	}
 	return nil, unknownMember(in.ID)
 }

@@ -244,18 +244,31 @@ type Member struct {
 	Agrees       bool              `json:"agrees"`               // its last beat showed this node's digests; of neighbours only
 	Equivocated  bool              `json:"equivocated"`          // it is proved that it signed two histories
 	ClockOffset  *float64          `json:"clock_offset_seconds"` // its wall clock's, ahead of this node's; null: not a neighbour
+	Since        Time              `json:"since"`                // when it came into its status
+	SuspectedBy  []string          `json:"suspected_by"`         // ids of members whose accusations of it stand, at most 8
+	Refuter      string            `json:"refuter"`              // who brought the proof of life that last ended a suspicion or death; "": nobody
+	RefutedAt    Time              `json:"refuted_at"`           // null: never
 	Tags         map[string]string `json:"tags"`
+}
+
+// MemberStory is a member with what became of it since this node started: at most its last 16 changes, oldest first.
+type MemberStory struct {
+	Member
+	Story []Transition `json:"story"`
 }
 
 // Transition is a change of a member's status. From is "" when the member is new.
 type Transition struct {
-	ID     string  `json:"id"`
-	Name   string  `json:"name"`
-	From   string  `json:"from"`
-	To     string  `json:"to"`
-	Phi    float64 `json:"phi"`
-	Reason string  `json:"reason"`
-	At     Time    `json:"at"`
+	ID       string   `json:"id"`
+	Name     string   `json:"name"`
+	From     string   `json:"from"`
+	To       string   `json:"to"`
+	Phi      float64  `json:"phi"`
+	Accusers []string `json:"accusers"`        // at a suspicion or death: ids of members whose accusations stand, at most 8
+	Timeout  float64  `json:"timeout_seconds"` // of the suspicion that begins, or has ended in death; else 0
+	Refuter  string   `json:"refuter"`         // at the end of a suspicion or death: who brought the larger proof of life; "": it came as state
+	Reason   string   `json:"reason"`
+	At       Time     `json:"at"`
 }
 
 // Value is one entry of the replicated state.

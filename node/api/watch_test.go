@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/stretchr/testify/require"
 
 	"github.com/p2pnode/p2pnode/gossipstate/replica"
@@ -250,11 +251,15 @@ func TestErrorOfTheNodeEndsTheStream(t *testing.T) {
 	s := serve(t, n)
 	events := read(t, s.client.WatchMembers(t.Context()))
 	go func() {
-		n.transitions <- replica.Transition{ID: testPeer(2), Name: "n2", From: "alive", To: "suspect", Phi: 8.2, Reason: "no beat"}
+		n.transitions <- replica.Transition{
+			ID: testPeer(2), Name: "n2", From: "alive", To: "suspect", Phi: 8.2, Accusers: []peer.ID{testPeer(3)},
+			Timeout: 3200 * time.Millisecond, Reason: "no beat",
+		}
 		close(n.transitions)
 	}()
 	require.Equal(t, Transition{
-		ID: testPeer(2).String(), Name: "n2", From: "alive", To: "suspect", Phi: 8.2, Reason: "no beat",
+		ID: testPeer(2).String(), Name: "n2", From: "alive", To: "suspect", Phi: 8.2, Accusers: []string{testPeer(3).String()},
+		Timeout: 3.2, Reason: "no beat",
 	}, events.one())
 	_, err, ok := events.next()
 	require.True(t, ok)
