@@ -1,6 +1,7 @@
 package gossipstate
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -57,15 +58,20 @@ type Event struct {
 	Old, New Record // Old is the value before, or the loser; New in EventDelete is the tombstone, if there is one
 }
 
-// change notes that owner's leaf under key was before and is next (nil: none) and appends what a reader sees of that.
-func (m *merged) change(events []Event, topic string, owner *ID, key string, before, next *leaf) []Event {
+// change notes that before, owner's leaf under one key, is next now (nil: none) and appends what a reader sees of that.
+func (m *merged) change(events []Event, topic string, owner *ID, before, next *leaf) []Event {
+	like := cmp.Or(next, before)
+	if like == nil {
+		return events // it came and went within one update
+	}
+	key := like.entry.Key
 	shared := Shared(topic, key)
 	var other *leaf
 	if shared {
-		other = m.swap(owner, key, next)
+		other = m.swap(before, next)
 	}
-	if before == nil && other == nil && next != nil && !next.entry.Tombstone { // as most are
-		return append(events, Event{Kind: EventPut, Key: key, New: Record{*owner, &next.entry}})
+	if before == nil && other == nil && !next.entry.Tombstone { // as most are
+		return append(events, Event{Kind: EventPut, Key: key, New: next.record()})
 	}
 	mine, now := Record{*owner, before.content()}, Record{*owner, next.content()}
 	if !shared {
@@ -85,10 +91,10 @@ func (m *merged) change(events []Event, topic string, owner *ID, key string, bef
 	return appendChange(events, key, old, winner)
 }
 
-// refresh has the view refer to next, which says the same as owner's leaf did that it takes the place of.
-func (m *merged) refresh(topic string, owner *ID, next *leaf) {
+// refresh has the view refer to next, which says the same as before, the leaf that it takes the place of.
+func (m *merged) refresh(topic string, before, next *leaf) {
 	if Shared(topic, next.entry.Key) {
-		m.swap(owner, next.entry.Key, next)
+		m.swap(before, next)
 	}
 }
 

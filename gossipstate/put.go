@@ -63,7 +63,7 @@ func (t *tree) merge(m *maker, puts []put) {
 	case t.entries == 0:
 		t.top = m.build(puts)
 	default:
-		t.top = m.search(t.top, puts)
+		t.top = m.merge(t.top, puts)
 	}
 	for _, sw := range m.swaps {
 		t.count(sw.after, 1)
@@ -88,23 +88,19 @@ type maker struct {
 
 func (m *maker) key(p put) *[32]byte { return &m.hashes[p.at].Key }
 
+// has says whether bit of the key hash of p is set.
+func (m *maker) has(p put, bit uint8) bool {
+	if bit < 64 {
+		return p.prefix>>(63-bit)&1 != 0
+	}
+	return keyBit(m.key(p), bit)
+}
+
 func (m *maker) compare(a, b put) int {
 	if a.prefix != b.prefix {
 		return cmp.Compare(a.prefix, b.prefix)
 	}
 	return bytes.Compare(m.key(a)[:], m.key(b)[:])
-}
-
-// apart is the first bit in which the key hash of l differs from that of p, or keyBits.
-func (m *maker) apart(p put, l *leaf) int {
-	if x := l.prefix ^ p.prefix; x != 0 {
-		return bits.LeadingZeros64(x)
-	}
-	if l.entry.Key == m.swaps[p.at].after.entry.Key {
-		return keyBits
-	}
-	other := wire.KeyHash(l.entry.Key)
-	return firstDifference(&other, m.key(p))
 }
 
 // sort sorts by key hash; puts of one key keep their order. Hashes are spread evenly, so that one pass over as many buckets as
@@ -200,12 +196,13 @@ func (m *maker) build(puts []put) child {
 	}
 	bit := m.spread(puts)
 	k := m.leftOf(puts, uint8(bit))
-	return m.join(uint8(bit), m.build(puts[:k]), m.build(puts[k:]))
+	return m.join(puts[0], uint8(bit), m.build(puts[:k]), m.build(puts[k:]))
 }
 
-func (m *maker) join(bit uint8, left, right child) child {
+// join is a new node over left and right, which part at bit; p is below one of them.
+func (m *maker) join(p put, bit uint8, left, right child) child {
 	n := m.inner()
-	n.bit, n.dirty, n.left, n.right = bit, true, left, right
+	n.left, n.right, n.common, n.bit, n.dirty = left, right, uint32(p.prefix>>32), bit, true
 	n.sum()
 	return child{inner: n}
 }
@@ -223,7 +220,7 @@ func (m *maker) spread(puts []put) int {
 func (m *maker) leftOf(puts []put, bit uint8) int {
 	low, high := 0, len(puts)
 	for low < high {
-		if mid := (low + high) / 2; keyBit(m.key(puts[mid]), bit) {
+		if mid := (low + high) / 2; m.has(puts[mid], bit) {
 			high = mid
 		} else {
 			low = mid + 1
@@ -232,38 +229,48 @@ func (m *maker) leftOf(puts []put, bit uint8) int {
 	return low
 }
 
-// merge is c with puts in it, at least one. near is the leaf of c at which a search for the first of them ends, and apart the
-// first bit in which the two differ.
-func (m *maker) merge(c child, near *leaf, apart int, puts []put) child {
+// apart is the first bit in which the key hash of p differs from those below c, of the bits in which these agree. When there is
+// none it is a later bit, or keyBits: p belongs below c.
+func (m *maker) apart(p put, c child) int {
+	if n := c.inner; n != nil {
+		if x := n.common ^ uint32(p.prefix>>32); x != 0 || n.bit <= 32 {
+			return bits.LeadingZeros32(x)
+		}
+	}
+	l := c.nearest(m.key(p))
+	if x := l.prefix ^ p.prefix; x != 0 {
+		return bits.LeadingZeros64(x)
+	}
+	if l.entry.Key == m.swaps[p.at].after.entry.Key {
+		return keyBits
+	}
+	other := wire.KeyHash(l.entry.Key)
+	return firstDifference(&other, m.key(p))
+}
+
+// merge is c with puts in it.
+func (m *maker) merge(c child, puts []put) child {
+	if len(puts) == 0 {
+		return c
+	}
 	bit := keyBits
 	if c.inner != nil {
 		bit = int(c.inner.bit)
 	}
+	apart := m.apart(puts[0], c)
 	at := min(apart, m.spread(puts))
 	if at >= bit {
-		return m.into(c, near, apart, puts)
+		return m.into(c, puts)
 	}
-	k := m.leftOf(puts, uint8(at)) // all of c is on one side of a new node
-	if at == apart && !keyBit(m.key(puts[0]), uint8(at)) {
-		if k < len(puts) {
-			c = m.search(c, puts[k:])
-		}
-		return m.join(uint8(at), m.build(puts[:k]), c)
+	k := m.leftOf(puts, uint8(at)) // all of c is on one side of a new node: on the right if the first put is not
+	if at == apart && k > 0 {
+		return m.join(puts[0], uint8(at), m.build(puts[:k]), m.merge(c, puts[k:]))
 	}
-	if k > 0 {
-		c = m.merge(c, near, apart, puts[:k])
-	}
-	return m.join(uint8(at), c, m.build(puts[k:]))
-}
-
-// search is merge for who does not know the nearest leaf.
-func (m *maker) search(c child, puts []put) child {
-	near := c.nearest(m.key(puts[0]))
-	return m.merge(c, near, m.apart(puts[0], near), puts)
+	return m.join(puts[0], uint8(at), m.merge(c, puts[:k]), m.build(puts[k:]))
 }
 
 // into is merge where every key that c can hold is one that puts can: each goes to one of its children, or is the leaf's own.
-func (m *maker) into(c child, near *leaf, apart int, puts []put) child {
+func (m *maker) into(c child, puts []put) child {
 	if c.leaf != nil {
 		sw := &m.swaps[puts[0].at]
 		sw.before = c.leaf
@@ -271,14 +278,7 @@ func (m *maker) into(c child, near *leaf, apart int, puts []put) child {
 	}
 	n := m.edit(c.inner)
 	k := m.leftOf(puts, n.bit)
-	if k > 0 {
-		n.left = m.merge(n.left, near, apart, puts[:k])
-		if k < len(puts) {
-			n.right = m.search(n.right, puts[k:])
-		}
-	} else {
-		n.right = m.merge(n.right, near, apart, puts)
-	}
+	n.left, n.right = m.merge(n.left, puts[:k]), m.merge(n.right, puts[k:])
 	n.sum()
 	return child{inner: n}
 }

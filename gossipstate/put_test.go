@@ -138,6 +138,27 @@ func TestKeysThatShareAPrefixAreToldApartByTheRest(t *testing.T) {
 	}
 }
 
+// Nodes remember 32 bits of the keys below them. Keys that agree in more are made here: nobody waits until they are found.
+func TestKeysThatAgreeInMoreThanNodesRememberMakeTheTreeOfTheSlowModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var now tree
+		var owner ID
+		model := map[string]wire.EntryHash{}
+		for range rapid.IntRange(1, 6).Draw(t, "updates") {
+			entries := drawEntries(t, 1)
+			hashes := hashesOf(entries)
+			for i := range hashes {
+				key := &hashes[i].Key
+				copy(key[:], []byte{key[0] & 0x80, 0, 0, key[1] & 1, key[2] & 1}) // these three bits, then those after bit 40
+				model[entries[i].Key] = hashes[i]
+			}
+			now, _ = now.putAll(&owner, entries, hashes)
+			require.Equal(t, slowRootOf(slices.Collect(maps.Values(model))), now.seal())
+			require.Equal(t, len(model), now.entries)
+		}
+	})
+}
+
 // A slab of 880 bytes and the allocator's header of 8 fit its class of 896: one node more would take half as much again.
 func TestNodesFillTheirSlabs(t *testing.T) {
 	require.EqualValues(t, 880, leafSlab*unsafe.Sizeof(leaf{}))

@@ -216,14 +216,14 @@ func (s *State) replace(held, next *copyOf, swaps []swap, r *Result) {
 		switch before, now := sw.before.content(), sw.after.content(); {
 		case now == nil:
 		case before != nil && sameEntry(now, before):
-			s.merged.refresh(topic, owner, sw.after)
+			s.merged.refresh(topic, sw.before, sw.after)
 		default:
 			r.Changed = append(r.Changed, now)
-			r.Events = s.merged.change(r.Events, topic, owner, now.Key, sw.before, sw.after)
+			r.Events = s.merged.change(r.Events, topic, owner, sw.before, sw.after)
 		}
 	}
 	for _, key := range r.Removed {
-		r.Events = s.merged.change(r.Events, topic, owner, key, held.leaf(key), nil)
+		r.Events = s.merged.change(r.Events, topic, owner, held.leaf(key), nil)
 	}
 }
 
@@ -270,7 +270,7 @@ func (s *State) Drop(owner ID) Result {
 		return true
 	})
 	for _, key := range r.Removed {
-		r.Events = s.merged.change(r.Events, s.cfg.Domain.Topic, held.owner, key, held.leaf(key), nil)
+		r.Events = s.merged.change(r.Events, s.cfg.Domain.Topic, held.owner, held.leaf(key), nil)
 	}
 	return r
 }

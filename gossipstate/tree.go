@@ -32,6 +32,7 @@ type inner struct {
 	left, right child   // keys with bit clear, keys with bit set
 	newest      Version // largest version below
 	oldest      Version // smallest version of a tombstone below; noTombstone: there is none
+	common      uint32  // the first bits of a key hash below: all below have the same before bit
 	bit         uint8   // the first bit, counted from the most significant, in which the keys below differ
 	dirty       bool    // hash is not up to date
 }
@@ -42,9 +43,9 @@ const noTombstone Version = math.MaxUint64
 type leaf struct {
 	hash   [32]byte
 	prefix uint64 // of SHA-256(entry.Key), big-endian; the rest is hashed again where two keys share it
+	next   *leaf  // in a bucket of merged
 	entry  Entry
 	owner  *ID
-	next   *leaf // in a bucket of merged
 }
 
 // content is the entry of l, nil when there is no leaf. It must not be written to.
@@ -175,18 +176,18 @@ func (t *tree) seal() Root {
 	if t.entries == 0 {
 		return Root{}
 	}
-	t.top.seal()
+	t.top.seal(wire.NewHasher())
 	return Root(*t.top.hash())
 }
 
-func (c child) seal() {
+func (c child) seal(h *wire.Hasher) {
 	n := c.inner
 	if n == nil || !n.dirty {
 		return
 	}
-	n.left.seal()
-	n.right.seal()
-	n.hash = wire.NodeHash(*n.left.hash(), *n.right.hash())
+	n.left.seal(h)
+	n.right.seal(h)
+	n.hash = h.Node(n.left.hash(), n.right.hash())
 	n.dirty = false
 }
 

@@ -12,22 +12,26 @@ import (
 	"github.com/p2pnode/p2pnode/gossipstate/wire"
 )
 
-// slowRoot is the Merkle root by its definition: split the sorted leaves at the first bit in which any two differ.
+// slowRoot is the Merkle root by its definition.
 func slowRoot(entries map[string]Entry) Root {
-	type hashed struct{ key, leaf [32]byte }
-	var leaves []hashed
+	var leaves []wire.EntryHash
 	for key, e := range entries {
 		h := wire.KeyHash(key)
-		leaves = append(leaves, hashed{h, wire.LeafHash(h, &e)})
+		leaves = append(leaves, wire.EntryHash{Key: h, Leaf: wire.LeafHash(h, &e)})
 	}
-	slices.SortFunc(leaves, func(a, b hashed) int { return bytes.Compare(a.key[:], b.key[:]) })
-	var root func([]hashed) [32]byte
-	root = func(l []hashed) [32]byte {
+	return slowRootOf(leaves)
+}
+
+// slowRootOf splits the sorted leaves at the first bit in which any two differ.
+func slowRootOf(leaves []wire.EntryHash) Root {
+	slices.SortFunc(leaves, func(a, b wire.EntryHash) int { return bytes.Compare(a.Key[:], b.Key[:]) })
+	var root func([]wire.EntryHash) [32]byte
+	root = func(l []wire.EntryHash) [32]byte {
 		if len(l) == 1 {
-			return l[0].leaf
+			return l[0].Leaf
 		}
-		bit := uint8(firstDifference(&l[0].key, &l[len(l)-1].key))
-		i := slices.IndexFunc(l, func(h hashed) bool { return keyBit(&h.key, bit) })
+		bit := uint8(firstDifference(&l[0].Key, &l[len(l)-1].Key))
+		i := slices.IndexFunc(l, func(h wire.EntryHash) bool { return keyBit(&h.Key, bit) })
 		return wire.NodeHash(root(l[:i]), root(l[i:]))
 	}
 	if len(leaves) == 0 {

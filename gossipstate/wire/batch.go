@@ -94,7 +94,9 @@ func repeats(digests []*Digest, signed []SignedDigest, a, b int) bool {
 // no signer can know them before all signatures are fixed. They are drawn from a hash of everything that is checked, so that
 // the same batch always has the same verdict, and no source of randomness is needed.
 func verifyTogether(domain Domain, digests []*Digest, signed []SignedDigest, places []int) []bool {
-	batch := ed25519.NewBatchVerifierWithCapacity(len(places))
+	// Tables for the keys gain nothing below 95 signatures, and above it they are made for the first 94 and not used. Measured:
+	// BenchmarkVerifyBatch, 17.9 µs a signature with them and 16.0 µs without at 128.
+	batch := ed25519.NewBatchVerifierWithCapacity(len(places)).ForceNoPublicKeyExpansion()
 	transcript := sha256.New()
 	var length [16]byte
 	for _, i := range places {

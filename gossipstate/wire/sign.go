@@ -97,9 +97,10 @@ func Verify(domain Domain, u Update) (Verified, error) {
 // hashed is u, which was checked, with the hashes of its entries.
 func hashed(u Update) Verified {
 	hashes := make([]EntryHash, len(u.Entries))
+	h := NewHasher()
 	for i := range u.Entries {
-		hashes[i].Key = KeyHash(u.Entries[i].Key)
-		hashes[i].Leaf = LeafHash(hashes[i].Key, &u.Entries[i])
+		hashes[i].Key = h.Key(u.Entries[i].Key)
+		hashes[i].Leaf = h.Leaf(&hashes[i].Key, &u.Entries[i])
 	}
 	return Verified{update: u, hashes: hashes}
 }
