@@ -9,6 +9,7 @@ import (
 	"go/constant"
 	"go/parser"
 	"go/token"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -214,15 +215,18 @@ func TestTheExampleOfTheProtocolIsWhatTheCodeMakes(t *testing.T) {
 	saltA, saltB := salt(0x00), salt(0x10)
 	link := reconcile.LinkKey(alice, saltA, bob, saltB)
 	item := wire.Item{Owner: alice, Generation: d.Generation, Version: d.Version, Root: root}
-	set := reconcile.NewSet(link, []wire.Item{item})
+	items, other := reconcile.NewItems(rand.New(rand.NewPCG(1, 1))), reconcile.NewItems(rand.New(rand.NewPCG(1, 1)))
+	items.Put(item)
+	sketch := items.Link(link, 0)
 	text.bytes("alice's salt", saltA[:])
 	text.bytes("bob's salt", saltB[:])
 	text.bytes("link key", link[:])
-	text.words("fingerprint", fmt.Sprintf("%016x", set.Fingerprint()))
+	text.words("fingerprint", fmt.Sprintf("%016x", sketch.Fingerprint()))
 	item.Owner = bob
-	text.words("fingerprint", fmt.Sprintf("%016x", reconcile.NewSet(link, []wire.Item{item}).Fingerprint()))
-	set.Add(item)
-	text.words("fingerprint", fmt.Sprintf("%016x", set.Fingerprint()))
+	other.Put(item)
+	text.words("fingerprint", fmt.Sprintf("%016x", other.Link(link, 0).Fingerprint()))
+	items.Put(item)
+	text.words("fingerprint", fmt.Sprintf("%016x", sketch.Fingerprint()))
 
 	var counting wire.ID
 	for i := range counting {

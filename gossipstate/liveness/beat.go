@@ -131,9 +131,6 @@ func (t *Table) fresh(m *member, from wire.ID, b wire.Beat, now time.Time) []Tra
 	if m.status != Suspect && m.status != Dead {
 		return nil
 	}
-	if t.cfg.Alone {
-		m.relayedAt = time.Time{} // others may suspect it too
-	}
 	return t.revive(m, phi, from, fmt.Sprintf("beat %d came", b.Index), now)
 }
 

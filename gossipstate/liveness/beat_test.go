@@ -93,7 +93,7 @@ func TestBeats(t *testing.T) {
 		require.Equal(t, Fresh, w.beat(a.id(), a.beat()))
 		w.run(time.Minute)
 		require.Empty(t, w.story())
-		require.Empty(t, w.table.Relay(1000, w.now))
+		require.Empty(t, w.relayed(id('n')))
 	})
 }
 
@@ -224,7 +224,7 @@ func TestAnchorsMayShareAName(t *testing.T) {
 			for _, n := range order {
 				require.True(t, w.table.Forget(id(n)))
 			}
-			require.Empty(t, w.table.names)
+			require.Len(t, w.table.names, 1, "that of this node")
 			w.digest(a)
 			require.Equal(t, Fresh, w.beat(relay, a.chain.Beat(2)))
 		}
@@ -232,29 +232,34 @@ func TestAnchorsMayShareAName(t *testing.T) {
 }
 
 func TestRelay(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, func(c *Config) { c.BeatBudget = 2 * BeatBytes })
 	a, b, c := newActor('a', 1), newActor('b', 1), newActor('c', 1)
 	for _, x := range []*actor{a, b, c} {
 		w.digest(x)
 	}
-	require.Empty(t, w.table.Relay(1000, w.now), "nothing is heard yet")
+	w.table.NeighbourUp(id('n'), w.now)
+	relay := func() []wire.Beat { return w.table.RelayTo(id('n'), w.now) }
+	w.run(time.Second)
+	require.Empty(t, relay(), "nothing is heard yet")
 	for _, x := range []*actor{b, c, a} {
-		w.run(100 * time.Millisecond)
+		w.run(200 * time.Millisecond)
 		w.beat(id('r'), x.beat())
 	}
-	require.Empty(t, w.table.Relay(BeatBytes-1, w.now))
-	require.Empty(t, w.table.Relay(-1, w.now))
-	require.Equal(t, []wire.Beat{a.chain.Beat(1), c.chain.Beat(1)}, w.table.Relay(3*BeatBytes-1, w.now), "the newest first")
+	w.run(200 * time.Millisecond)
+	require.Nil(t, w.table.RelayTo(id('r'), w.now), "no neighbour")
+	require.Equal(t, []wire.Beat{a.chain.Beat(1), c.chain.Beat(1)}, relay(), "the newest first, within the budget of a second")
+	require.Empty(t, relay(), "which is spent")
 
 	w.beat(id('r'), a.beat())
 	w.beat(id('r'), a.beat())
-	require.Equal(t, []wire.Beat{b.chain.Beat(1)}, w.table.Relay(1000, w.now), "each owner once in a period")
+	w.run(time.Second)
+	require.Equal(t, []wire.Beat{b.chain.Beat(1)}, relay(), "each owner once in a period")
 	w.run(4900 * time.Millisecond)
-	require.Empty(t, w.table.Relay(1000, w.now))
-	w.run(100 * time.Millisecond)
-	require.Equal(t, []wire.Beat{a.chain.Beat(3)}, w.table.Relay(1000, w.now), "then its newest alone")
-	require.Empty(t, w.table.Relay(1000, w.now.Add(time.Minute)), "each beat once")
-
+	require.Empty(t, relay())
+	w.run(300 * time.Millisecond)
+	require.Equal(t, []wire.Beat{a.chain.Beat(3)}, relay(), "then its newest alone")
+	w.run(time.Minute)
+	require.Empty(t, relay(), "each beat once")
 	require.Equal(t, uint64(4), w.table.Counters().BeatsRelayed)
 }
 
@@ -262,13 +267,15 @@ func TestARefutationIsRelayedAtOnce(t *testing.T) {
 	w := newWorld(t)
 	a := newActor('a', 1)
 	w.neighbours(a)
-	require.Len(t, w.table.Relay(1000, w.now), 1)
 	w.run(2200 * time.Millisecond)
 	require.Equal(t, "suspect", w.status(a))
+	w.table.NeighbourUp(id('n'), w.now)
+	require.False(t, w.table.Urgent(id('n')))
 	w.beat(a.id(), a.beat())
-	require.Equal(t, []wire.Beat{a.chain.Beat(a.next - 1)}, w.table.Relay(1000, w.now))
+	require.True(t, w.table.Urgent(id('n')))
+	require.Equal(t, []wire.Beat{a.chain.Beat(a.next - 1)}, w.table.RelayTo(id('n'), w.now))
 	w.beat(a.id(), a.beat())
-	require.Empty(t, w.table.Relay(1000, w.now), "but the next waits its turn")
+	require.False(t, w.table.Urgent(id('n')), "but the next waits its turn")
 }
 
 func TestBeatsOfAFormerChainAreNotRelayed(t *testing.T) {
@@ -278,7 +285,11 @@ func TestBeatsOfAFormerChainAreNotRelayed(t *testing.T) {
 	w.beat(id('r'), a.beat())
 	a.anchor(300)
 	w.digest(a)
-	require.Empty(t, w.table.Relay(1000, w.now))
+	w.run(time.Second)
+	require.Empty(t, w.relayed(id('n')))
+	w.beat(id('r'), a.beat())
+	w.run(time.Second)
+	require.Equal(t, []wire.Beat{a.chain.Beat(1)}, w.relayed(id('n')))
 }
 
 func TestTheDeadAreNotRelayed(t *testing.T) {
@@ -289,5 +300,5 @@ func TestTheDeadAreNotRelayed(t *testing.T) {
 	w.down(a.id(), RedialRefused)
 	w.run(200 * time.Millisecond)
 	require.Equal(t, "dead", w.status(a))
-	require.Empty(t, w.table.Relay(1000, w.now))
+	require.Empty(t, w.relayed(id('n')))
 }

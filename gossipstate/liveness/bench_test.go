@@ -53,7 +53,7 @@ func BenchmarkTick(b *testing.B) {
 func BenchmarkTickLooking(b *testing.B) {
 	for _, n := range []int{100, 1000, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			table, _ := crowd(b, n, together)
+			table, _ := crowd(b, n)
 			now := epoch.Add(100 * time.Millisecond)
 			b.ReportAllocs()
 			for b.Loop() {
@@ -67,7 +67,7 @@ func BenchmarkTickLooking(b *testing.B) {
 // A Tick among members of whom nothing was heard for long, whom others look after: the worst time after half the network
 // was cut off.
 func BenchmarkTickStale(b *testing.B) {
-	table, _ := crowd(b, 10_000, together)
+	table, _ := crowd(b, 10_000)
 	self := newActor('m', 1)
 	if _, err := table.Digest(self.digest, epoch, epoch); err != nil {
 		b.Fatal(err)
@@ -86,7 +86,7 @@ func BenchmarkTickStale(b *testing.B) {
 
 // A list of 64 that names the newest beats, and its withdrawal.
 func BenchmarkAccuses(b *testing.B) {
-	table, _ := crowd(b, 1000, together)
+	table, _ := crowd(b, 1000)
 	var list []Accusation
 	for _, m := range table.order[100 : 100+MaxAccusations] {
 		list = append(list, Accusation{Owner: m.owner, Last: m.proof(), Preimage: m.newest()})
@@ -100,7 +100,7 @@ func BenchmarkAccuses(b *testing.B) {
 }
 
 func BenchmarkRelayTo(b *testing.B) {
-	table, watched := crowd(b, 10_000, together)
+	table, watched := crowd(b, 10_000)
 	now := epoch
 	b.ReportAllocs()
 	for b.Loop() {

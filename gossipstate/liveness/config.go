@@ -29,23 +29,19 @@ type Config struct {
 	// freeze of 4 s is survived. Range 2.5 s .. 10 min. Raising it delays every verdict of death and forgives longer freezes.
 	SuspicionMin time.Duration
 
-	// ForgetAfter is how long a dead or left member stays in the table without proof of life.
+	// ForgetAfter is how long a member stays in the table without proof of life: see ForgetCandidates.
 	// Default 24 h: a machine that is repaired within a day keeps its state. Range 1 min .. 365 days.
 	ForgetAfter time.Duration
 
 	// BeatBudget is what this node spends on relaying the beats of others, in bytes per second, to all neighbours together.
-	// Default 256: a beat of each of 40 members in 5 s. Range 32 .. 1 MiB. Raising it shortens the
-	// background period, BackgroundMin or members x 30 B / BeatBudget, in whose units members that are not watched are judged:
+	// Default 256: a beat of each of 17 members, to three neighbours, in 5 s. Range 32 .. 1 MiB. Raising it shortens the
+	// background period, BackgroundMin or members x 75 B / BeatBudget, in whose units members that are not watched are judged:
 	// the whole network should use about the same value.
 	BeatBudget int
 
-	// Alone says that this network's nodes publish no accusations: each judges for itself, nobody's word is counted or asked for,
-	// and nodes may differ. Default false.
-	Alone bool
-
 	// Trusting says that other members tell the truth about their addresses: the network has authorities, or the profile
 	// is local or lan. Default false. When set, a member whose connection broke and whose port refuses, as a whole quorum
-	// says, is dead after RefusedTimeout instead of SuspicionMin.
+	// says, is dead after RefusedTimeout instead of SuspicionMin. Nodes that its own beats reach in time wait as otherwise.
 	Trusting bool
 }
 
@@ -93,8 +89,8 @@ const (
 	// Probation is how long a newcomer's accusations do not count towards death, and those of who was refuted too often not
 	// at all. Who makes identities to kill a member has to keep them connected for so long, each time.
 	Probation = time.Minute
-	// RelayFanout is how many neighbours get a beat of one member from this node in a background period (guess: what
-	// reaches most of a random graph when everybody who hears passes on).
+	// RelayFanout is how many neighbours get a beat of one member from this node in a background period (when
+	// everybody who hears passes on, 94 % of a random graph hear: the share r is the root of r = 1 - exp(-3 r)).
 	RelayFanout = 3
 	// BackgroundMin is the shortest background period.
 	BackgroundMin = 5 * time.Second
@@ -105,9 +101,10 @@ const (
 	seldom     = time.Second // how often it is looked after the dead, whom enough should accuse, and after those whom others look after
 	relayEvery = 200 * time.Millisecond
 
-	plannedBeatBytes = 30 // BeatBytes and room for the framing around several
-	minSleep         = 300 * time.Millisecond
-	maxSleep         = 700 * time.Millisecond
+	minSleep = 300 * time.Millisecond
+	maxSleep = 700 * time.Millisecond
+
+	forgetIntervals = 6 // of silence at least, before who is not known to be dead is forgotten
 )
 
 // Validate returns nil, or one error that joins a line per fault: field, value and range.
@@ -132,7 +129,8 @@ func inRange[T cmp.Ordered](field string, value, low, high T) error {
 // often as this node is not yet suspect, even if its last beat came one interval before the pause.
 func (c *Config) sleepGap() time.Duration { return min(max(c.BeatInterval, minSleep), maxSleep) }
 
-// backgroundPeriod is the time in which the beats of that many members fit into the relay budget once.
+// backgroundPeriod is the time in which the budget holds what relaying asks for: a beat of each of that many members, to RelayFanout
+// neighbours. With less time than that most beats would go on once, and one of a far member come to less than half of the others.
 func (c *Config) backgroundPeriod(members int) time.Duration {
-	return max(BackgroundMin, time.Duration(members)*plannedBeatBytes*time.Second/time.Duration(c.BeatBudget))
+	return max(BackgroundMin, time.Duration(members)*RelayFanout*BeatBytes*time.Second/time.Duration(c.BeatBudget))
 }

@@ -49,10 +49,12 @@
 //
 // for a timeout: SuspicionMin and one beat interval, or three intervals if that is longer; half as long again with one
 // accuser and a fifth with two (suspicionTimeout), and longer while this node is ill (Ill). Without the interval when enough of them
-// were refused by the port of the accused, and then RefusedTimeout if members are trusted. Live accusers are alive in this table,
-// known to it for Probation or since its own first Probation, and not ignored. A member that has been suspect for its
-// own timeout and lacks but accusers is not among the n. So tables that hold the same state and newest beats show the same
-// statuses within one timeout, and Probation more while an accuser is new to one of them or ignored by it. Death stays until a
+// were refused by the port of the accused, and then RefusedTimeout if members are trusted and this node does not itself
+// hear the accused in time: three liars could otherwise have anybody dead, again and again, until its next beat. (Where it
+// is not heard directly they can.) Live accusers are alive in this table, known to it for Probation or since its own first
+// Probation, and not ignored. A member that has been suspect for its own timeout and lacks but accusers is not among the n.
+// So tables that hold the same state and newest beats show the same statuses within one timeout, and Probation more while
+// an accuser is new to one of them or ignored by it. Death stays until a
 // larger proof of life.
 //
 // Who makes identities can make suspects. To kill a member it needs a quorum of them that everybody has known for
@@ -77,10 +79,4 @@
 // came from a peer or from disk. The owner is listed as alive and its silence begins: it proves itself or, being far,
 // ages to suspect and dead. Until the first beat of a chain is checked, a far member gets half a second more per member of
 // the table, which is what checking everyone's first beat takes within HashRate of a single neighbour.
-//
-// With Config.Alone nothing of this is published or counted: a node's own doubt is its suspicion, and its age is death.
-// Then the suspicion lasts SuspicionMin and one interval, or three intervals if that is longer, for a watched member, and
-// one more background period for a far one. A watched member whose connection broke is suspect at once when the redial
-// fails. When it was refused, the suspicion lasts SuspicionMin, at least three intervals, and RefusedTimeout if members
-// are trusted.
 package liveness

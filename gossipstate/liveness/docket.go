@@ -39,9 +39,6 @@ func (t *Table) Accuses(accuser wire.ID, list []Accusation, now time.Time) []Tra
 		t.counters.AccusersUnknown++
 		return nil
 	}
-	if t.cfg.Alone {
-		return nil
-	}
 	var touched []wire.ID
 	for i := range by.accuses { // what is withdrawn
 		owner := by.accuses[i].Owner
@@ -90,6 +87,9 @@ func (t *Table) charge(by *member, a Accusation, now time.Time) {
 		return
 	}
 	t.learn(m, now)
+	if i, found = d.find(by.owner); !found { // this node may have withdrawn its own charge on the way: other indices hold then
+		return
+	}
 	if c := &d.charges[i]; !c.false && t.exceeds(m, c) {
 		t.strike(c, m, now)
 		t.hurry(m)
@@ -171,7 +171,7 @@ func (t *Table) renewOwn(m *member, before Proof) {
 		t.withdraw(m)
 		return
 	}
-	c.Last, c.Preimage = m.proof(), m.newest()
+	c.Last, c.Preimage, t.listOld = m.proof(), m.newest(), true
 }
 
 // exceeds says whether the proof of life known of m refutes c.
@@ -196,8 +196,11 @@ func (t *Table) proved(m *member, before Proof, now time.Time) {
 	if p := m.proof(); p.Generation != before.Generation || p.Version != before.Version || p.Index > m.lostAt {
 		m.grounds = none
 	}
+	if !m.hold.IsZero() {
+		t.judgeAt = time.Time{}
+	}
 	m.probe, m.hold, m.reprieved = nil, time.Time{}, false
-	t.list(m)
+	t.relist(m)
 	if m.docket == nil {
 		return
 	}

@@ -16,7 +16,7 @@ import (
 func TestTheBooksAreKeptWhateverIsSaid(t *testing.T) {
 	names := []byte("abcdem")
 	rapid.Check(t, func(t *rapid.T) {
-		w := &world{t: t, table: newTable(t, together, func(c *Config) { c.Trusting = rapid.Bool().Draw(t, "trusting") }), now: epoch}
+		w := &world{t: t, table: newTable(t, func(c *Config) { c.Trusting = rapid.Bool().Draw(t, "trusting") }), now: epoch, deaf: true}
 		of := map[byte]*actor{}
 		for _, name := range names {
 			of[name] = newActor(name, 1)
@@ -109,4 +109,33 @@ func (w *world) checkBooks(known map[byte]Proof) {
 	}
 	require.Equal(w.t, said, charges)
 	require.Equal(w.t, unlisted, table.unlisted)
+}
+
+// An accusation may prove a beat so new that the own one, which stands before it in the docket, is withdrawn on the way.
+func TestAnAccusationThatRefutesTheOwnOneStandsAlone(t *testing.T) {
+	w := newWorld(t)
+	x, z := newActor('x', 1), newActor('z', 1) // z comes behind this node, which is m
+	w.neighbours(x, z)
+	w.run(10*time.Second, z)
+	own, _ := w.table.Suspects()
+	require.Len(t, own, 1)
+	var newest wire.Beat
+	for range 2 * MissedBeats {
+		newest = x.beat()
+	}
+	last := own[0].Last
+	last.Index = newest.Index
+	w.accuses(z, Accusation{Owner: x.id(), Last: last, Preimage: newest.Preimage})
+	own, _ = w.table.Suspects()
+	require.Empty(t, own)
+	proof, _ := w.table.Proof(x.id())
+	require.Equal(t, last, proof)
+	require.Equal(t, []wire.ID{z.id()}, accusersOf(w.table, x.id()))
+}
+
+func accusersOf(t *Table, owner wire.ID) (ids []wire.ID) {
+	for _, c := range t.dockets[owner].charges {
+		ids = append(ids, c.by.owner)
+	}
+	return ids
 }

@@ -41,13 +41,9 @@ func (t *Table) NeighbourUp(owner wire.ID, now time.Time) {
 	if m == nil {
 		return
 	}
-	if t.cfg.Alone {
-		t.relent(m, now)
-		return
-	}
 	m.grounds = none
 	if c := t.own(m); c != nil {
-		c.Refused = false // something listens, after all
+		c.Refused, t.listOld = false, true // something listens, after all
 	}
 }
 
@@ -84,9 +80,6 @@ func (t *Table) NeighbourDown(owner wire.ID, why Loss, now time.Time) []Transiti
 
 // lost follows a redial in vain.
 func (t *Table) lost(m *member, c cause, now time.Time) []Transition {
-	if t.cfg.Alone {
-		return t.suspect(m, c, now)
-	}
 	if m.grounds != refused {
 		m.grounds = c
 	}
@@ -146,7 +139,7 @@ func (t *Table) consider(m *member, now time.Time) []Transition {
 	c := t.doubt(m, now)
 	if own := t.own(m); own != nil {
 		if c == refused {
-			own.Refused = true
+			own.Refused, t.listOld = true, true
 		}
 		return t.judge(m, now)
 	}
@@ -192,15 +185,15 @@ func (t *Table) accuse(m *member, c cause, now time.Time) bool {
 		}
 		return false
 	}
-	t.list(m)
+	t.relist(m)
 	m.cause, m.probe = c, nil
-	t.mine = append(t.mine, m.owner)
+	t.mine, t.listOld = append(t.mine, m.owner), true
 	t.charge(t.members[t.self], Accusation{Owner: m.owner, Last: m.proof(), Preimage: m.newest(), Refused: c == refused}, now)
 	return true
 }
 
-// list notes that m is not, or no longer, one whom this node would accuse if it could.
-func (t *Table) list(m *member) {
+// relist notes that m is not, or no longer, one whom this node would accuse if it could.
+func (t *Table) relist(m *member) {
 	if m.unlisted {
 		m.unlisted = false
 		t.unlisted--
@@ -233,6 +226,7 @@ func (t *Table) own(m *member) *charge {
 func (t *Table) withdraw(m *member) {
 	if self := t.members[t.self]; self != nil && t.own(m) != nil {
 		t.drop(m.owner, self)
+		t.listOld = true
 		t.mine = slices.DeleteFunc(t.mine, func(owner wire.ID) bool { return owner == m.owner })
 	}
 }
@@ -248,10 +242,13 @@ func (t *Table) withdrawAll() {
 // differs from what Accuses was last given for this node. Then the caller writes it, and by Accuses tells when it is in the
 // state. Whoever withdraws everything writes an empty list.
 func (t *Table) Suspects() (list []Accusation, changed bool) {
-	for _, owner := range t.mine {
-		list = append(list, t.own(t.members[owner]).Accusation)
+	if t.listOld {
+		t.listOld, t.list = false, nil
+		for _, owner := range t.mine {
+			t.list = append(t.list, t.own(t.members[owner]).Accusation)
+		}
 	}
-	return list, !slices.Equal(list, t.published)
+	return slices.Clone(t.list), !slices.Equal(t.list, t.published)
 }
 
 // chosen says whether this node is one of those that look after m: the live members of highest H(member | m | anchor of m), MaxQuorum of

@@ -57,7 +57,7 @@ func FuzzBeat(f *testing.F) {
 				require.NotEqual(t, Fresh, outcome)
 			}
 			w.table.Tick(w.now)
-			for _, relayed := range w.table.Relay(256, w.now) {
+			for _, relayed := range w.table.RelayTo(id('a'), w.now) {
 				require.NotZero(t, relayed.Index)
 			}
 		}

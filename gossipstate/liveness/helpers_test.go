@@ -61,11 +61,9 @@ func (a *actor) beat() wire.Beat {
 	return a.chain.Beat(a.next - 1)
 }
 
-// newTable is the table of the node "m" at epoch, which judges alone unless changed: so it shows what one node makes of
-// beats and losses by itself.
+// newTable is the table of the node "m" at epoch. It is no member yet, and so judges nobody.
 func newTable(t require.TestingT, change ...func(*Config)) *Table {
 	cfg := DefaultConfig()
-	cfg.Alone = true
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -76,18 +74,27 @@ func newTable(t require.TestingT, change ...func(*Config)) *Table {
 
 func trusting(c *Config) { c.Trusting = true }
 
-func together(c *Config) { c.Alone = false }
-
-// world drives one table through time.
+// world drives one table through time. Its node is a member, and so one of every quorum.
 type world struct {
 	t     require.TestingT
 	table *Table
+	self  *actor
 	now   time.Time
 	seen  []Transition
+	deaf  bool // probes are left to the test; else everybody answers at once that nobody is there
 }
 
-func newWorld(t *testing.T, change ...func(*Config)) *world {
-	return &world{t: t, table: newTable(t, change...), now: epoch}
+func newWorld(t require.TestingT, change ...func(*Config)) *world {
+	w := &world{t: t, table: newTable(t, change...), self: newActor('m', 1), now: epoch}
+	w.digest(w.self)
+	w.seen = nil
+	return w
+}
+
+// relayed is what goes to a new neighbour at once.
+func (w *world) relayed(to wire.ID) []wire.Beat {
+	w.table.NeighbourUp(to, w.now)
+	return w.table.RelayTo(to, w.now)
 }
 
 func (w *world) digest(a *actor) {
@@ -105,6 +112,22 @@ func (w *world) beat(from wire.ID, b wire.Beat) Outcome {
 
 func (w *world) down(owner wire.ID, why Loss) {
 	w.seen = append(w.seen, w.table.NeighbourDown(owner, why, w.now)...)
+	w.answer()
+}
+
+// answer has everybody who was asked find nobody.
+func (w *world) answer() {
+	if w.deaf {
+		return
+	}
+	for _, p := range w.table.Probes() {
+		for _, via := range p.Via {
+			w.seen = append(w.seen, w.table.Probed(p.Owner, via, Unreachable, w.now)...)
+		}
+		if p.Dial {
+			w.seen = append(w.seen, w.table.Probed(p.Owner, w.table.self, Unreachable, w.now)...)
+		}
+	}
 }
 
 // neighbours makes each actor a member that beats directly, ready to be watched for silence.
@@ -127,6 +150,7 @@ func (w *world) run(d time.Duration, beating ...*actor) {
 			}
 		}
 		w.seen = append(w.seen, w.table.Tick(w.now)...)
+		w.answer()
 	}
 }
 

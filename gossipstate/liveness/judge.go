@@ -2,6 +2,7 @@ package liveness
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/p2pnode/p2pnode/gossipstate/wire"
@@ -15,34 +16,58 @@ func (t *Table) Tick(now time.Time) []Transition {
 	if now.Before(t.judgeAt) {
 		return nil
 	}
-	t.judgeAt = now.Add(MissedBeats * wire.MaxBeatInterval)
+	anew := t.judgeAt.IsZero() || len(t.due) != len(t.order)
+	if anew {
+		t.due = slices.Grow(t.due[:0], len(t.order))[:len(t.order)]
+	}
+	never := now.Add(MissedBeats * wire.MaxBeatInterval)
+	t.judgeAt = never
+	self := t.members[t.self]
+	atAll := !now.Before(t.seldomAt)
+	if atAll {
+		t.seldomAt = now.Add(seldom)
+	}
 	var all []Transition
-	for _, m := range t.order {
+	for i, m := range t.order {
+		if !anew && now.Before(t.due[i]) {
+			t.judgeBy(t.due[i])
+			continue
+		}
+		t.due[i] = now
 		switch {
-		case m.owner == t.self || m.status == Left:
-		case t.cfg.Alone:
-			all = append(all, t.tickAlone(m, now)...)
-		case m.status == Dead && now.Sub(m.looked) < seldom:
-			t.judgeBy(m.looked.Add(seldom))
+		case m.status == Left || m == self:
+			t.due[i] = never
+		case m.status == Dead && !atAll:
+			t.due[i] = t.seldomAt
 		default:
 			if at := t.calmUntil(m); now.Before(at) {
-				t.judgeBy(at)
-				continue
+				t.due[i] = at
+				break
 			}
-			m.looked = now
+			if m.idle() && !atAll {
+				t.due[i] = t.seldomAt
+				break
+			}
 			if m.docket != nil || m.status == Suspect {
 				t.learn(m, now)
 				all = append(all, t.judge(m, now)...)
 			}
 			all = append(all, t.consider(m, now)...)
-			if m.status == Dead || m.status == Alive && m.arrivals == nil && m.docket == nil && m.probe == nil {
-				t.judgeBy(now.Add(seldom)) // it is silent, and others look after it
-			} else {
-				t.judgeBy(now)
+			if m.status == Dead || m.idle() {
+				t.due[i] = t.seldomAt
 			}
 		}
+		t.judgeBy(t.due[i]) // in vain when something has changed that may concern others
 	}
 	return all
+}
+
+// Due returns the time before which Tick changes nothing, unless the table is told something. It may be past.
+func (t *Table) Due() time.Time { return t.judgeAt }
+
+// idle says whether m, which is silent, is one whom others look after.
+func (m *member) idle() bool {
+	return m.status == Alive && m.arrivals == nil && m.docket == nil && m.probe == nil && m.grounds == none
 }
 
 // judgeBy has Tick look at the members at that time or before. What only puts a verdict off, as a beat does, need not be told.
@@ -83,7 +108,6 @@ func (t *Table) observe(now time.Time) time.Time {
 	t.health.worse(now)
 	for _, m := range t.order {
 		m.quiet = m.quiet.Add(gap)
-		m.deadline = m.deadline.Add(gap)
 		m.suspected = m.suspected.Add(gap)
 		m.hold = m.hold.Add(gap)
 		if m.probe != nil {
@@ -98,7 +122,7 @@ func (t *Table) observe(now time.Time) time.Time {
 
 // recount notes that a member went from one status to another; 0 is none.
 func (t *Table) recount(from, to Status) {
-	t.judgeAt = time.Time{}
+	t.judgeAt, t.forgetAt = time.Time{}, time.Time{}
 	t.counts[from]--
 	t.counts[to]++
 	t.counts[0] = 0
@@ -187,7 +211,7 @@ func (t *Table) become(m *member, to Status, w why, now time.Time) []Transition 
 		}
 	}
 	t.recount(from, to)
-	t.list(m)
+	t.relist(m)
 	m.status, m.since = to, now
 	tr := Transition{
 		Owner: m.owner, From: from, To: to, Phi: w.phi, Accusers: w.accusers, Timeout: w.timeout, Refuter: w.refuter,

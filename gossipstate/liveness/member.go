@@ -54,8 +54,7 @@ type Transition struct {
 	Owner    wire.ID
 	From, To Status  // From is the zero Status when the owner was not in the table
 	Phi      float64 // just before the change, as this node measures it
-	// Accusers are those whose accusations stand at a suspicion or death, in order of owner, at most MaxNamed. Nil otherwise, and
-	// with Config.Alone.
+	// Accusers are those whose accusations stand at a suspicion or death, in order of owner, at most MaxNamed. Nil otherwise.
 	Accusers []wire.ID
 	Timeout  time.Duration // of the suspicion that begins or has ended in death, as it is now; else 0
 	Refuter  wire.ID       // who brought the larger proof of life that ends a suspicion or death; else zero
@@ -115,10 +114,8 @@ type member struct {
 	status   Status
 	cause    cause     // of this node's own suspicion or accusation, if there is one
 	quiet    time.Time // start of the silence: the newest proof of life, or first sight; moved on over this node's own sleep
-	deadline time.Time // while suspect and Config.Alone: dead from here on
 	docket   *docket   // nil: nobody accuses it
 	probe    *probing  // nil: nothing is asked about it
-	looked   time.Time // by Tick, while dead
 	arrivals *arrivals // nil: not watched
 
 	verifier verifier    // of the digest's chain
@@ -131,7 +128,7 @@ type member struct {
 	since     time.Time
 	heard     time.Time // Member.Heard
 	beatAt    time.Time // arrival of the newest beat
-	relayedAt time.Time // zero: never, or the next beat is urgent
+	relayedAt time.Time // zero: never
 	unrelayed bool      // the newest beat was not relayed yet
 	targets   []wire.ID // neighbours that are to get a beat of it, at most RelayFanout
 	bringer   wire.ID   // who brought the newest beat

@@ -83,7 +83,7 @@ func TestAnyOrderGivesTheSameProofAndNoneGoesBack(t *testing.T) {
 		replays := rapid.SliceOfN(rapid.SampledFrom(inputs), 0, 20).Draw(t, "replays")
 		order := rapid.Permutation(append(append([]any{}, inputs...), replays...)).Draw(t, "order")
 
-		w := &world{t: t, table: newTable(t), now: epoch}
+		w := newWorld(t)
 		for _, owner := range owners {
 			if rapid.Bool().Draw(t, "neighbour") {
 				w.table.NeighbourUp(owner, w.now)
@@ -132,7 +132,7 @@ func TestNobodyDiesWhoBeatsOnTime(t *testing.T) {
 		late := rapid.SampledFrom([]time.Duration{0, 0, step / 10, step / 2, step}).Draw(t, "latest")
 		a := newActorOf(id('a'), 1, wire.MaxBeats)
 		a.digest.BeatInterval = step
-		w := &world{t: t, table: newTable(t, func(c *Config) { c.BeatInterval = step }), now: epoch}
+		w := newWorld(t, func(c *Config) { c.BeatInterval = step })
 		w.table.NeighbourUp(a.id(), w.now)
 		w.digest(a)
 		w.beat(a.id(), a.beat())
@@ -173,7 +173,7 @@ func TestWhoFallsSilentIsSuspectThenDead(t *testing.T) {
 		regular := rapid.Bool().Draw(t, "regular")
 		a := newActorOf(id('a'), 1, wire.MaxBeats)
 		a.digest.BeatInterval = step
-		w := &world{t: t, table: newTable(t), now: epoch}
+		w := newWorld(t)
 		w.table.NeighbourUp(a.id(), w.now)
 		w.digest(a)
 		for range rapid.IntRange(1, 40).Draw(t, "beats") {
@@ -201,7 +201,8 @@ func TestWhoFallsSilentIsSuspectThenDead(t *testing.T) {
 		for w.status(a) == "suspect" {
 			w.run(tick)
 		}
-		timeout := max(2500*time.Millisecond+step, 3*step)
+		timeout := max(2500*time.Millisecond+step, 3*step) * 3 / 2 // of two nodes
+		timeout += timeout * time.Duration(w.table.Ill()) / 2
 		require.Equal(t, "dead", w.status(a))
 		require.GreaterOrEqual(t, w.now.Sub(suspectAt), timeout)
 		require.Less(t, w.now.Sub(suspectAt), timeout+tick)
@@ -212,7 +213,7 @@ func TestWhoFallsSilentIsSuspectThenDead(t *testing.T) {
 // its healthy neighbours.
 func TestSleepNeverAccuses(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := &world{t: t, table: newTable(t), now: epoch}
+		w := newWorld(t)
 		actors := []*actor{newActorOf(id('a'), 1, wire.MaxBeats), newActorOf(id('b'), 1, wire.MaxBeats)}
 		for _, a := range actors {
 			w.table.NeighbourUp(a.id(), w.now)

@@ -9,31 +9,6 @@ import (
 	"github.com/p2pnode/p2pnode/gossipstate/wire"
 )
 
-// Relay returns the beats to pass on to every neighbour now, newest first, as many as fit into budgetBytes at BeatBytes each. Each
-// beat is returned once, and each owner at most once in a background period, so that neighbours, who beat often, do not
-// crowd out far members; one that ended a suspicion goes at once. Own beats are not relayed, nor those of dead and left
-// members. A budget below BeatBytes returns none. It is for Config.Alone; otherwise RelayTo keeps the budget.
-func (t *Table) Relay(budgetBytes int, now time.Time) []wire.Beat {
-	var due []*member
-	for _, m := range t.order {
-		if m.unrelayed && m.owner != t.self && (m.status == Alive || m.status == Suspect) && now.Sub(m.relayedAt) >= t.period {
-			due = append(due, m)
-		}
-	}
-	slices.SortStableFunc(due, func(x, y *member) int { return y.beatAt.Compare(x.beatAt) })
-	due = due[:min(len(due), max(0, budgetBytes)/BeatBytes)]
-	if len(due) == 0 {
-		return nil
-	}
-	beats := make([]wire.Beat, len(due))
-	for i, m := range due {
-		m.unrelayed, m.relayedAt = false, now
-		beats[i] = m.beat()
-	}
-	t.counters.BeatsRelayed += uint64(len(beats))
-	return beats
-}
-
 // urgent is a proof of life that every neighbour gets at once, because it refutes an accusation.
 type urgent struct {
 	seq uint64
@@ -63,8 +38,7 @@ func (t *Table) Urgent(neighbour wire.ID) bool {
 // RelayTo returns the beats to pass on to one neighbour now: first those that refute an accusation, all of them; then newest first,
 // what the budget holds. That is Config.BeatBudget for all neighbours together: it fills up with time to what one second
 // gives, and whatever goes to one is not there for the others. Each beat goes to at most RelayFanout neighbours, not to whom it came
-// from, and each owner's again after a background period: with everybody's budget spent on each beat but a few times it
-// reaches most members within one period and all within some. Own beats are not relayed, nor those of the dead and left.
+// from, and each owner's again after a background period: that reaches most members within one period and all within some. Own beats are not relayed, nor those of the dead and left.
 // At most wire.MaxFrameBeats - 1, so that the own beat has room beside them. Nil for who is no neighbour.
 func (t *Table) RelayTo(neighbour wire.ID, now time.Time) []wire.Beat {
 	now = t.observe(now)

@@ -19,13 +19,13 @@ var (
 // Table is the member table of one network as one node sees it. The zero Table is not usable.
 //
 // It is not safe for concurrent use. Every method that takes now expects it never to go back (an earlier now counts as the
-// latest one) and Tick to be called at least every 250 ms; every 100 ms is right. When more than BeatInterval, within
-// 300 .. 700 ms, passes between two inputs, this process itself was stopped, and nobody could be heard: the silence of
-// all members and all deadlines move on by the pause, so that a node that wakes up accuses nobody for it.
+// latest one) and Tick to be called at Due, within 100 ms or so, and else at least twice in the pause that counts as sleep. When
+// more than BeatInterval, within 300 .. 700 ms, passes between two inputs, this process itself was stopped, and nobody could be
+// heard: the silence of all members and all deadlines move on by the pause, so that a node that wakes up accuses nobody for it.
 //
 // What its owner does with it, beside giving it what comes in:
 //
-//	every 100 ms   Tick; then Suspects: write a changed list; Probes: ask; MustSign: sign a digest
+//	when it is Due Tick; then Suspects: write a changed list; Probes: ask; MustSign: sign a digest
 //	each own beat  RelayTo every neighbour; sooner for whom Urgent says so
 type Table struct {
 	cfg      Config
@@ -36,7 +36,10 @@ type Table struct {
 	sources  map[wire.ID]source
 	counts   [statuses]int // members by status
 	period   time.Duration // the background period for these counts
-	judgeAt  time.Time     // nothing changes by itself before it
+	judgeAt  time.Time     // nothing changes by itself before it; zero: look at all
+	due      []time.Time   // the same of each member, by its place in order, unless judgeAt is zero
+	forgetAt time.Time     // nobody is to be forgotten before it
+	seldomAt time.Time     // when all are looked at, the dead too
 	counters Counters
 	last     time.Time // of the newest input
 	begun    time.Time // when the table was made
@@ -46,6 +49,8 @@ type Table struct {
 	mine      []wire.ID           // whom this node accuses, longest first
 	unlisted  int                 // live members whom it would accuse besides
 	published []Accusation        // what of that is in this node's state
+	list      []Accusation        // mine with the proofs, as of the last Suspects
+	listOld   bool                // something has changed about it since
 	probes    []Probe             // that Probes has not returned yet
 	signed    time.Time           // until when MustSign is not true again
 
@@ -226,7 +231,7 @@ func (t *Table) Forget(owner wire.ID) bool {
 	m := t.order[i]
 	t.unname(m)
 	t.withdraw(m)
-	t.list(m)
+	t.relist(m)
 	t.forgetAccuser(m)
 	t.recount(m.status, 0)
 	m.status = 0
@@ -236,19 +241,32 @@ func (t *Table) Forget(owner wire.ID) bool {
 	return true
 }
 
-// ForgetCandidates returns, in order of owner, the dead and left members without proof of life for ForgetAfter.
+// ForgetCandidates returns, in order of owner, the members without proof of life for ForgetAfter that are dead or have left, and
+// those for which this node has waited in vain for six intervals besides: one that came when others were about to
+// forget a dead member finds no quorum against it any more.
 func (t *Table) ForgetCandidates(now time.Time) []wire.ID {
+	if now.Before(t.forgetAt) {
+		return nil
+	}
+	t.forgetAt = now.Add(t.cfg.ForgetAfter)
 	var ids []wire.ID
 	for _, m := range t.order {
-		if m.status != Dead && m.status != Left || m.owner == t.self {
+		if m.owner == t.self {
 			continue
 		}
 		known := m.heard
 		if known.IsZero() {
 			known = m.since
 		}
-		if now.Sub(known) > t.cfg.ForgetAfter {
+		at := known.Add(t.cfg.ForgetAfter)
+		if over := m.quiet.Add(forgetIntervals * t.interval(m)); (m.status == Alive || m.status == Suspect) && over.After(at) {
+			at = over
+		}
+		if now.After(at) {
 			ids = append(ids, m.owner)
+			t.forgetAt = time.Time{} // until it is
+		} else if at.Before(t.forgetAt) {
+			t.forgetAt = at
 		}
 	}
 	return ids

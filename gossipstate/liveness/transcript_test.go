@@ -18,14 +18,13 @@ import (
 // below it are all that came out, so a file reads as a story. Empty lines and comments (#) are for the reader.
 // The expected output is written by hand: nothing here rewrites a file.
 //
-//	alone [trusting]                 Config.Alone and Config.Trusting, before everything else; or
-//	together [trusting]              this node, m, is a member and counts what others say
+//	trusting                         Config.Trusting, before everything else
 //	digest a g1 v2 [leaving]         the digest of a; a larger generation or "anchor" brings a new chain
 //	up a | down a lost|refused|unanswered|released
 //	beat a 5 [by r]                  beat 5 of a, from a itself or relayed by r
 //	run 2.1s [a b ...]               time passes with a Tick each 100 ms; a, b ... beat each 700 ms
 //	sleep 10s                        this node is stopped
-//	relay 50 | relay to b            what is relayed within 50 bytes, or to b
+//	relay to b                       what is relayed to b
 //	urgent b                         whether b should get something at once
 //	members | forgettable | forget a | story a
 //	accuses b a@5 c@3! ...           the list of b: a silent since beat 5, c since beat 3 and refused; empty without any
@@ -56,6 +55,7 @@ type player struct {
 // play repeats the inputs of a transcript, with the output that they really have.
 func play(t *testing.T, text string) string {
 	p := &player{world: newWorld(t), actors: map[byte]*actor{}}
+	p.actors['m'], p.deaf = p.self, true
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, "  ") {
 			continue
@@ -65,13 +65,9 @@ func play(t *testing.T, text string) string {
 		words := strings.Fields(line)
 		switch {
 		case len(words) == 0:
-		case words[0] == "alone" || words[0] == "together":
-			p.world = newWorld(t, func(c *Config) { c.Alone, c.Trusting = words[0] == "alone", len(words) > 1 })
-			if words[0] == "together" {
-				p.actors['m'] = newActor('m', 1)
-				p.digest(p.actors['m'])
-				p.seen = nil
-			}
+		case words[0] == "trusting":
+			p.world = newWorld(t, trusting)
+			p.actors['m'], p.deaf = p.self, true
 		default:
 			p.input(words)
 			p.tell()
@@ -92,9 +88,6 @@ func (p *player) tell() {
 		p.printf("%.1fs %c %s -> %s, phi %.1f: %s%s", s.At.Sub(epoch).Seconds(), s.Owner[0], from, s.To, s.Phi, s.Reason, p.detail(s))
 	}
 	p.seen = nil
-	if p.table.cfg.Alone {
-		return
-	}
 	for _, probe := range p.table.Probes() {
 		dial := ""
 		if probe.Dial {
@@ -118,11 +111,8 @@ func (p *player) tell() {
 	}
 }
 
-// detail is what a transition tells beside its reason, when nodes judge together.
+// detail is what a transition tells beside its reason.
 func (p *player) detail(s Transition) (out string) {
-	if p.table.cfg.Alone {
-		return ""
-	}
 	if len(s.Accusers) > 0 {
 		out += fmt.Sprintf("; by%s within %s", names(s.Accusers), seconds(s.Timeout))
 	}
@@ -190,13 +180,7 @@ func (p *player) input(words []string) {
 	case "urgent":
 		p.printf("%v", p.table.Urgent(owner))
 	case "relay":
-		if arg(1) == "to" {
-			for _, b := range p.table.RelayTo(id(words[2][0]), p.now) {
-				p.printf("beat %d of %s", b.Index, p.nameOf(b))
-			}
-			return
-		}
-		for _, b := range p.table.Relay(p.number(words[1]), p.now) {
+		for _, b := range p.table.RelayTo(id(words[2][0]), p.now) {
 			p.printf("beat %d of %s", b.Index, p.nameOf(b))
 		}
 	case "members":

@@ -63,14 +63,14 @@ func (t *Table) quorum(m *member, now time.Time) int {
 // ripe says whether only the number of accusers keeps the suspect m from being dead.
 func (t *Table) ripe(m *member, now time.Time) bool {
 	n := t.tally(m, now)
-	return n.counted > 0 && now.Sub(m.suspected) >= t.patience(m, n.counted, n.refused == n.counted)
+	return n.counted > 0 && now.Sub(m.suspected) >= t.patience(m, n.counted, n.refused == n.counted, t.hears(m, now))
 }
 
 // patience is how long m is suspect before it is dead: see suspicionTimeout. The least is SuspicionMin when nothing listens on its port. Otherwise
 // the silence may have begun one interval before whatever stopped m, so that one is added. It is never less than MissedBeats
-// intervals. When the whole quorum was refused and members are trusted, it is RefusedTimeout.
-func (t *Table) patience(m *member, count int, refused bool) time.Duration {
-	if refused && t.cfg.Trusting {
+// intervals. When the whole quorum was refused and members are trusted, it is RefusedTimeout, unless this node hears m itself.
+func (t *Table) patience(m *member, count int, refused, heard bool) time.Duration {
+	if refused && t.cfg.Trusting && !heard {
 		return t.health.patient(RefusedTimeout)
 	}
 	low := t.cfg.SuspicionMin
@@ -80,9 +80,15 @@ func (t *Table) patience(m *member, count int, refused bool) time.Duration {
 	return t.health.patient(suspicionTimeout(max(low, MissedBeats*m.digest.BeatInterval), count))
 }
 
+// hears says whether m beats to this node, and none is late: then nobody's word that its port refuses is enough for haste. (A
+// process that was killed is late in a beat interval and a quarter at most, and sooner when its connection breaks.)
+func (t *Table) hears(m *member, now time.Time) bool {
+	return m.arrivals != nil && m.grounds == none && t.sources[m.owner].neighbour && now.Sub(m.quiet) < m.digest.BeatInterval*5/4
+}
+
 // judge draws the status of m from what is held against it.
 func (t *Table) judge(m *member, now time.Time) []Transition {
-	if t.cfg.Alone || m.owner == t.self || m.status != Alive && m.status != Suspect {
+	if m.owner == t.self || m.status != Alive && m.status != Suspect {
 		return nil
 	}
 	n := t.tally(m, now)
@@ -97,7 +103,7 @@ func (t *Table) judge(m *member, now time.Time) []Transition {
 	need := t.quorum(m, now)
 	// The quorum is refused when enough of the accusers were, whatever others say.
 	refused := n.refused >= need
-	timeout := t.patience(m, n.counted, refused)
+	timeout := t.patience(m, n.counted, refused, t.hears(m, now))
 	if m.status == Alive {
 		return t.become(m, Suspect, t.grievance(m, n, need, timeout, now), now)
 	}

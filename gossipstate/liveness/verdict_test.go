@@ -13,9 +13,10 @@ import (
 
 // court is a world in which this node, m, judges together with others.
 func court(t *testing.T, others string, change ...func(*Config)) (*world, map[byte]*actor) {
-	w := newWorld(t, append([]func(*Config){together}, change...)...)
-	actors := map[byte]*actor{}
-	for _, name := range []byte("m" + others) {
+	w := newWorld(t, change...)
+	w.deaf = true
+	actors := map[byte]*actor{'m': w.self}
+	for _, name := range []byte(others) {
 		actors[name] = newActor(name, 1)
 		w.digest(actors[name])
 	}
@@ -242,7 +243,7 @@ func TestAQuorumIsTheLiveMembersOrThree(t *testing.T) {
 		w, _ := court(t, "abcde"[:n+1])
 		require.Equal(t, want, w.table.quorum(w.table.members[id('a')], w.now), "%d others and m", n)
 	}
-	empty := newWorld(t, together)
+	empty := &world{t: t, table: newTable(t), now: epoch, deaf: true}
 	empty.digest(newActor('a', 1))
 	require.Equal(t, 1, empty.table.quorum(empty.table.members[id('a')], empty.now))
 	// One liar that suspects everybody shrinks no quorum; suspicions that nobody refutes for a timeout do.
@@ -369,7 +370,7 @@ func TestOwnAccusations(t *testing.T) {
 		MarshalAccusations(list)
 	})
 	t.Run("a node that is no member, or leaves, accuses nobody", func(t *testing.T) {
-		w := newWorld(t, together)
+		w := &world{t: t, table: newTable(t), now: epoch, deaf: true}
 		a := newActor('a', 1)
 		w.neighbours(a)
 		w.run(time.Minute)

@@ -74,37 +74,3 @@ func (k *Key) hash(item *wire.Item) uint64 {
 	sum := sha256.Sum256(b)
 	return binary.BigEndian.Uint64(sum[:])
 }
-
-// Set is the fingerprint of a set of items under one link's key. Make one with NewSet; not safe for concurrent use.
-type Set struct {
-	key Key
-	sum uint64
-	n   int
-}
-
-// NewSet is the Set of items, which must be distinct.
-func NewSet(key Key, items []wire.Item) *Set {
-	s := &Set{key: key}
-	for _, it := range items {
-		s.Add(it)
-	}
-	return s
-}
-
-// Add puts item into s. It must not be in it.
-func (s *Set) Add(item wire.Item) {
-	s.sum += s.key.hash(&item)
-	s.n++
-}
-
-// Remove takes item out of s. It must be in it.
-func (s *Set) Remove(item wire.Item) {
-	s.sum -= s.key.hash(&item)
-	s.n--
-}
-
-// Len is the number of items.
-func (s *Set) Len() int { return s.n }
-
-// Fingerprint is equal for equal sets under one key, and differs for others but for one chance in 2^64.
-func (s *Set) Fingerprint() uint64 { return s.sum }

@@ -69,28 +69,24 @@ func newer(a, b *wire.Item) bool {
 	return a != nil && (b == nil || compareItems(a, b) > 0)
 }
 
-func TestASetKeptUpToDateEqualsOneMadeAnew(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		before, after := drawItems(t, "before"), drawItems(t, "after")
-		key := LinkKey(wire.ID{1}, wire.Salt{2}, wire.ID{3}, wire.Salt{4})
-		set := NewSet(key, before)
-		for _, it := range before {
-			set.Remove(it)
-		}
-		for _, it := range after {
-			set.Add(it)
-		}
-		require.Equal(t, NewSet(key, after), set)
-	})
+// fingerprint is the one of items by its definition.
+func fingerprint(key Key, items []wire.Item) (sum uint64) {
+	for i := range items {
+		sum += key.hash(&items[i])
+	}
+	return sum
 }
+
+// linked is a sketch of items under key.
+func linked(key Key, items []wire.Item) *Sketch { return itemsOf(items).Link(key, MinPrefix) }
 
 func TestFingerprintsDifferForDifferentSetsAndKeys(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := drawItems(t, "a"), drawItems(t, "b")
 		key := LinkKey(wire.ID{1}, wire.Salt{2}, wire.ID{3}, wire.Salt{4})
-		require.Equal(t, slices.Equal(a, b), NewSet(key, a).Fingerprint() == NewSet(key, b).Fingerprint())
+		require.Equal(t, slices.Equal(a, b), linked(key, a).Fingerprint() == linked(key, b).Fingerprint())
 		other := LinkKey(wire.ID{1}, wire.Salt{2}, wire.ID{3}, wire.Salt{5})
-		require.Equal(t, len(a) == 0, NewSet(key, a).Fingerprint() == NewSet(other, a).Fingerprint())
+		require.Equal(t, len(a) == 0, linked(key, a).Fingerprint() == linked(other, a).Fingerprint())
 	})
 }
 
@@ -98,16 +94,4 @@ func TestBothSidesOfALinkHaveTheSameKey(t *testing.T) {
 	a, b := wire.ID{1}, wire.ID{2}
 	require.Equal(t, LinkKey(a, wire.Salt{3}, b, wire.Salt{4}), LinkKey(b, wire.Salt{4}, a, wire.Salt{3}))
 	require.NotEqual(t, LinkKey(a, wire.Salt{3}, b, wire.Salt{4}), LinkKey(a, wire.Salt{4}, b, wire.Salt{3}))
-}
-
-func BenchmarkSetReplace(b *testing.B) {
-	b.ReportAllocs()
-	set := NewSet(Key{}, nil)
-	item := wire.Item{Version: 1}
-	set.Add(item)
-	for b.Loop() {
-		set.Remove(item)
-		item.Version++
-		set.Add(item)
-	}
 }

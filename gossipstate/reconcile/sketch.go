@@ -40,7 +40,7 @@ type change struct {
 	n    uint8 // 1 put in, 255 taken out
 }
 
-// Fingerprint is that of a Set of the same items under the same key.
+// Fingerprint is equal for equal sets under one key, and differs for others but for one chance in 2^64.
 func (k *Sketch) Fingerprint() uint64 { return k.sum }
 
 // Len is the number of items.

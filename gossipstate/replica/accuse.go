@@ -76,6 +76,19 @@ func (t *table) accuse(now time.Time) {
 	}
 }
 
+// countAccusations shows what the failure detector has counted of accusations and of what it could not do.
+func (t *table) countAccusations() {
+	n := t.live.Counters()
+	c := &t.r.counters
+	c.set(CountAccusation, "early", n.AccusationsEarly)
+	c.set(CountAccusation, "false", n.AccusationsFalse)
+	c.set(CountAccusation, "unlisted", n.AccusationsFull)
+	c.set(CountAccusation, "accuser_ignored", n.AccusersIgnored)
+	c.set(CountAccusation, "accuser_unknown", n.AccusersUnknown)
+	c.set(CountProbe, "put_off", n.ProbesFull)
+	c.set(CountBeat, "refutation_dropped", n.UrgentDropped)
+}
+
 func accusing(list []liveness.Accusation) gossipstate.Mutation {
 	return gossipstate.Mutation{Key: liveness.SuspectsKey, Value: liveness.MarshalAccusations(list)}
 }

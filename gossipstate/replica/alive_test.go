@@ -130,17 +130,69 @@ func TestAFreezeOfFourSecondsIsNeverDeath(t *testing.T) {
 	})
 }
 
-// A node that sleeps finds, when it wakes, that everybody was silent. It accuses nobody for that.
-func TestAFrozenNodeThatWakesAccusesNobody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
-		nodes := c.ring(6)
-		c.freeze(nodes[2], 10*time.Second)
-		time.Sleep(30 * time.Second)
-		require.Zero(t, nodes[2].count(CountTransition, "suspect"))
-		require.Zero(t, nodes[2].count(CountAccusation, "published"))
-		requireStatus(t, "alive", nodes[2], nodes...)
-	})
+// slept is how many pauses of its own process the node has noticed.
+func (n *node) slept(t *testing.T) (slept uint64) {
+	n.table(t, func(tb *table) { slept = tb.live.Counters().Slept })
+	return slept
+}
+
+// A node that sleeps finds, when it wakes, that everybody was silent. It accuses nobody for that, and whoever had it dead hears its
+// next beat. Its neighbours' frames of all that time come at once: that is no fault of theirs, however fast they beat.
+func TestAFrozenNodeThatWakesAccusesNobodyAndIsAliveAtOnce(t *testing.T) {
+	for _, interval := range []time.Duration{200 * time.Millisecond, 700 * time.Millisecond} {
+		t.Run(fmt.Sprintf("beats every %s", interval), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				nodes := c.ring(6, withConfig(func(cfg *Config) { cfg.Liveness.BeatInterval = interval }))
+				sleeper := nodes[2]
+				before := sleeper.slept(t)
+				accused := sleeper.count(CountAccusation, "published")
+				c.freeze(sleeper, 10*time.Second)
+				wakes := time.Now().Add(10 * time.Second)
+				deadEverywhere(t, 9*time.Second, sleeper, append(append([]*node{}, nodes[:2]...), nodes[3:]...)...)
+				time.Sleep(time.Until(wakes))
+				within(t, time.Second, "all have it alive again", func() bool {
+					for _, n := range nodes {
+						if n.status(t, sleeper) != "alive" {
+							return false
+						}
+					}
+					return true
+				})
+				time.Sleep(20 * time.Second)
+				require.Greater(t, sleeper.slept(t), before, "its own clock showed it")
+				require.Zero(t, sleeper.count(CountTransition, "suspect"))
+				require.Equal(t, accused, sleeper.count(CountAccusation, "published"))
+				require.Zero(t, sleeper.count(CountDropped, "too_large"))
+				for _, n := range nodes {
+					requireStatus(t, "alive", n, nodes...)
+					require.Empty(t, n.accused(t))
+				}
+			})
+		})
+	}
+}
+
+// While the loop is held up, by a slow disk or a busy machine, nobody is heard either: it is no matter of how much.
+func TestALoopThatIsHeldUpAccusesNobody(t *testing.T) {
+	for _, late := range []time.Duration{500 * time.Millisecond, time.Second, 5 * time.Second} {
+		t.Run(late.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				nodes := c.ring(6)
+				for range 10 {
+					nodes[2].table(t, func(*table) { time.Sleep(late) })
+					time.Sleep(late / 2)
+				}
+				require.Zero(t, nodes[2].count(CountTransition, "suspect"))
+				require.Zero(t, nodes[2].count(CountAccusation, "published"))
+				time.Sleep(10 * time.Second)
+				for _, n := range nodes {
+					requireStatus(t, "alive", n, nodes...)
+				}
+			})
+		})
+	}
 }
 
 // lie has a hostile member accuse everybody that n knows, by the newest proofs of life there are.
@@ -204,6 +256,8 @@ func TestLiarsThatAccuseEveryoneKillNobody(t *testing.T) {
 		ignored := uint64(0)
 		nodes[5].table(t, func(tb *table) { ignored = tb.live.Counters().AccusersIgnored })
 		require.NotZero(t, ignored)
+		require.Equal(t, ignored, nodes[5].count(CountAccusation, "accuser_ignored"))
+		require.NotZero(t, nodes[5].count(CountAccusation, "early"))
 		for _, of := range nodes {
 			requireStatus(t, "alive", of, nodes...)
 		}

@@ -13,6 +13,8 @@ import (
 const (
 	probeRate     = 4                             // probes a second of one neighbour that may cause a dial (guess)
 	probeBurst    = 32                            // at one time: half of what it may ask about
+	othersRate    = 16                            // dials a second for all neighbours together, who may come and go (guess)
+	othersBurst   = 128                           // at one time: half of eight neighbours' members
 	maxDialsAsked = 16                            // members that are dialled for neighbours at one time
 	askedTimeout  = liveness.ProbeTimeout * 2 / 5 // for a neighbour's probe: with a tick and the way there and back it is in time
 
@@ -37,7 +39,7 @@ func (t *table) askAbout(now time.Time) {
 			l.beats.probes = append(l.beats.probes, wire.BeatProbe{Owner: p.Owner, Anchor: digest.BeatAnchor.Name(), Index: proof.Index})
 			t.r.counters.one(CountProbe, "asked")
 		}
-		if p.Dial && !t.dial(p.Owner, false, waiter{p.Deadline, func(answer liveness.Answer, now time.Time) {
+		if p.Dial && !t.dial(p.Owner, t.portOf(p.Owner), false, waiter{p.Deadline, func(answer liveness.Answer, now time.Time) {
 			t.transitions(t.live.Probed(p.Owner, t.r.self, answer, now))
 		}}, now) {
 			t.r.counters.one(CountProbe, "busy")
@@ -63,7 +65,7 @@ func (t *table) takeProbes(l *link, probes []wire.BeatProbe, now time.Time) {
 }
 
 // lookAfter dials owner for a neighbour, and says why not otherwise. Nobody can have this node dial whom it does not know as a
-// member, nor anywhere else than where that member says that it is.
+// member, nor anywhere else than where that member says that it is, or where this node would look for it anyhow.
 func (t *table) lookAfter(l *link, owner gossipstate.ID, now time.Time) (refusal string) {
 	switch status := t.live.Status(owner); {
 	case owner == t.r.self || owner == l.owner || status == 0 || status == liveness.Left:
@@ -72,7 +74,7 @@ func (t *table) lookAfter(l *link, owner gossipstate.ID, now time.Time) (refusal
 		return "over_rate"
 	}
 	beats := l.beats
-	if !t.dial(owner, true, waiter{now.Add(askedTimeout), func(answer liveness.Answer, _ time.Time) {
+	if !t.dial(owner, t.portOf(owner), true, waiter{now.Add(askedTimeout), func(answer liveness.Answer, _ time.Time) {
 		if l.beats == beats {
 			t.reply(l, owner, nil, answer == liveness.Reached)
 		}

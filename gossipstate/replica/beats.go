@@ -10,6 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
 
 	"github.com/p2pnode/p2pnode/gossipstate/liveness"
 	"github.com/p2pnode/p2pnode/gossipstate/wire"
@@ -20,14 +21,14 @@ const (
 	beatTimeout = 30 * time.Second // for one frame: three of the slowest beats
 	openTimeout = 5 * time.Second
 
-	neighboursWanted = 8  // beat streams that this node opens until it has so many
-	neighboursMax    = 16 // beat streams that it keeps when others open them
+	neighboursWanted = 8  // beat streams that this node opens until it has so many: the default of Config.Neighbours
+	neighboursMax    = 16 // beat streams that it keeps then when others open them
 	beatRetry        = 3 * time.Second
 
 	maxUnknown = 16 // anchors asked for in one frame
 
-	frameRate  = 10 // frames a second on one stream: twice the fastest beats
-	frameBurst = 20 // at one time: what the network may have held back
+	frameRate  = 10  // frames a second on one stream: twice the fastest beats
+	frameBurst = 300 // at one time: what comes together when this node was stopped, for beatTimeout at most
 )
 
 // beatLink is a running beat stream with a neighbour.
@@ -42,6 +43,10 @@ type beatLink struct {
 	agrees      bool          // its last fingerprints were ours
 	differs     time.Time     // since when they are not; zero: they agree
 	interval    time.Duration // of its beats, as signed
+
+	port    multiaddr.Multiaddr // TCP address at which the neighbour has answered under its key; nil: none is known
+	learnAt time.Time           // not before it, look for one
+	knocked time.Time           // last knock there because a beat was late
 
 	said    uint32            // newest own beat that went out on it, under sent
 	probes  []wire.BeatProbe  // to ask in the next frame, at most wire.MaxFrameProbes
@@ -65,7 +70,7 @@ func (t *table) openBeats(now time.Time) {
 			running++
 		}
 	}
-	for ; running < neighboursWanted; running++ {
+	for ; running < t.r.cfg.Neighbours; running++ {
 		l := t.randomLink(func(l *link) bool { return l.takesBeats && l.beats == nil && !now.Before(l.beatsAt) })
 		if l == nil {
 			return
@@ -121,11 +126,11 @@ func (t *table) admitBeats(stream network.Stream, opened bool) bool {
 		oursStays := t.r.self.Compare(l.owner) < 0
 		quiet := l.beats.late(time.Now()) // it may belong to a process that was
 		if l.beats.opened == opened || l.beats.opened != oursStays || quiet {
-			l.beats.stream.Reset() // it is broken, or gives way; its end will not touch the new one
+			t.reset(l.beats.stream) // it is broken, or gives way; its end will not touch the new one
 		} else {
 			return false
 		}
-	} else if !opened && t.neighbours() >= neighboursMax {
+	} else if !opened && t.neighbours() >= t.r.cfg.Neighbours*neighboursMax/neighboursWanted {
 		return false
 	}
 	if !t.beats() {
@@ -134,8 +139,9 @@ func (t *table) admitBeats(stream network.Stream, opened bool) bool {
 	now := time.Now()
 	l.beats = &beatLink{
 		stream: stream, opened: opened, ourTopics: t.r.topics, heard: now, interval: t.me.interval,
-		hurry: make(chan struct{}, 1), extra: newBucket(extraRate, extraBurst, now),
+		learnAt: now.Add(learnFirst), hurry: make(chan struct{}, 1), extra: newBucket(extraRate, extraBurst, now),
 	}
+	t.r.host.ConnManager().Protect(l.peer, beatService) // whom a connection manager cuts off looks lost
 	return true
 }
 
@@ -238,7 +244,7 @@ func (t *table) beatFrame(stream network.Stream, hello bool, now time.Time) (*wi
 	f.Beats = append(f.Beats, b.replies[:replies]...)
 	f.Probes, f.Answers = b.probes, b.answers
 	b.probes, b.answers, b.replies = nil, nil, b.replies[replies:]
-	due := t.me.t0.Add(time.Duration(k+1) * t.me.interval)
+	due := t.me.t0.Add(time.Duration(k+1) * t.me.interval).Add(t.turn(l))
 	return f, max(time.Millisecond, due.Sub(now)), b.hurry
 }
 

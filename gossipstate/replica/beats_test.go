@@ -112,7 +112,13 @@ func TestAKilledNeighbourWhoseConnectionHasNotNoticedIsFoundOut(t *testing.T) {
 			return late
 		})
 		require.Equal(t, network.Connected, a.host.Network().Connectedness(b.host.ID()))
-		a.table(t, func(tb *table) { tb.probed(b.host.ID(), b.self, liveness.RedialRefused) })
+		a.table(t, func(tb *table) {
+			l := tb.links[b.host.ID()]
+			tb.refused(l, &beatLink{}, l.beats.heard)               // of a knock at another stream, since replaced
+			tb.refused(l, l.beats, l.beats.heard.Add(-time.Second)) // a beat has come since
+			require.NotNil(t, l.beats)
+			tb.refused(l, l.beats, l.beats.heard)
+		})
 		require.Equal(t, "suspect", a.status(t, b))
 		within(t, time.Second, "it is dead", func() bool { return a.status(t, b) == "dead" })
 		require.Less(t, time.Since(start), 3*time.Second)

@@ -26,6 +26,10 @@ type Config struct {
 	// Default 10 s, range 1 s to 10 min; jittered by a quarter. Raising it saves little: equal replicas spend under 100
 	// bytes a topic.
 	AntiEntropy time.Duration
+	// Neighbours is how many peers this node exchanges beats with, as far as that is up to it: it opens beat streams until it has
+	// so many, and accepts others up to twice as many. Default 8, range 3 to 64: three must watch a member to call it dead without
+	// asking others. Raising it costs two packets for each of them in each beat interval, on both sides.
+	Neighbours int
 	// TombstoneTTL is how long this node remembers its own deleted keys, so that replicas which were away learn of them.
 	// Default 168 h, range 1 min to 365 days. Raising it costs memory for every deleted key.
 	TombstoneTTL time.Duration
@@ -51,7 +55,7 @@ type Config struct {
 func DefaultConfig(network string) Config {
 	return Config{
 		Network: network, Topics: []string{"main"}, AntiEntropy: 10 * time.Second, TombstoneTTL: 168 * time.Hour,
-		History: gossipstate.DefaultHistoryPerKey, Liveness: liveness.DefaultConfig(), FirstSync: 5 * time.Second,
+		Neighbours: neighboursWanted, History: gossipstate.DefaultHistoryPerKey, Liveness: liveness.DefaultConfig(), FirstSync: 5 * time.Second,
 	}
 }
 
@@ -76,6 +80,7 @@ func (c *Config) Validate() error {
 	}
 	faults = append(faults,
 		inRange("anti-entropy interval", c.AntiEntropy, time.Second, 10*time.Minute),
+		inRange("neighbours", c.Neighbours, 3, 64),
 		inRange("tombstone ttl", c.TombstoneTTL, time.Minute, 365*24*time.Hour),
 		inRange("first sync", c.FirstSync, 0, time.Minute),
 		inRange("history", c.History, 1, 64),

@@ -24,7 +24,7 @@ const (
 	CountPull        = "pull"         // pulls after a gap: ok, failed; not begun: refused, flagged
 	CountBeat        = "beat"         // beats received: fresh, stale, unknown_anchor, over_budget, forged; streams: refused, malformed
 	CountBeatBytes   = "beat_bytes"   // bytes on beat streams: in, out
-	CountAccusation  = "accusation"   // of others: malformed lists; own: published lists, digests that refuted, failed writes
+	CountAccusation  = "accusation"   // own: published lists, digests that refuted, failed writes; of others: malformed, early, ...
 	CountProbe       = "probe"        // members looked after: dials reached, port_refused, ...; neighbours asked; refused: over_rate, ...
 	CountPublish     = "publish"      // rumors published: ok, failed
 	CountLagged      = "lagged"       // events not delivered to slow watchers: state, members
@@ -51,6 +51,15 @@ func (c *counters) add(name, label string, n uint64) {
 		c.n = map[countKey]uint64{}
 	}
 	c.n[countKey{name, label}] += n
+}
+
+// set is for what is counted elsewhere. 0 leaves no counter behind.
+func (c *counters) set(name, label string, n uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n > 0 && c.n != nil {
+		c.n[countKey{name, label}] = n
+	}
 }
 
 func (c *counters) one(name, label string) { c.add(name, label, 1) }

@@ -60,6 +60,41 @@ func TestLeavingEndsASuspicionOfDeathAndDeathItself(t *testing.T) {
 	})
 }
 
+// Cut off, it dies for all by their quorum. Then it leaves in the same generation, and that is what stays of it.
+func TestWhoAQuorumHasDeadHasLeftOnceItSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		nodes := c.ring(6)
+		leaver, others := nodes[5], nodes[:5]
+		generation := others[0].member(t, leaver).Generation
+		c.partition(func(index int) int { return index / 5 })
+		deadEverywhere(t, 10*time.Second, leaver, others...)
+		within(t, 20*time.Second, "it accuses them in turn", func() bool { return len(leaver.accused(t)) > 0 })
+		require.Error(t, leaver.Leave(t.Context()), "nobody could be told")
+		require.Empty(t, leaver.accused(t), "who leaves accuses nobody")
+		c.partition(nil)
+		time.Sleep(40 * time.Second) // the connections have been given up
+		c.connect(leaver, others[0])
+		within(t, 5*time.Second, "it has left", func() bool {
+			for _, n := range others {
+				if n.status(t, leaver) != "left" {
+					return false
+				}
+			}
+			return true
+		})
+		leaver.kill()
+		time.Sleep(20 * time.Second)
+		for _, n := range others {
+			require.Equal(t, "left", n.status(t, leaver))
+			require.Equal(t, generation, n.member(t, leaver).Generation)
+			require.Empty(t, n.accused(t), "there is nobody to accuse")
+			require.EqualValues(t, 1, n.count(CountTransition, "dead"))
+			requireStatus(t, "alive", n, others...)
+		}
+	})
+}
+
 func TestLeavingTakesFiveSecondsAtMost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)

@@ -52,7 +52,6 @@ type link struct {
 
 	takesBeats bool      // followers do not
 	beatsAt    time.Time // not before it, open a beat stream
-	knocked    time.Time // last knock at a neighbour whose beat was late
 }
 
 // link is the link of p, made when there is none; nil for a peer without an Ed25519 identity, which cannot be an owner.

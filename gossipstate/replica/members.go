@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/p2pnode/p2pnode/gossipstate"
+	"github.com/p2pnode/p2pnode/gossipstate/liveness"
 	"github.com/p2pnode/p2pnode/gossipstate/wire"
 )
 
@@ -50,11 +51,24 @@ func (d *Description) values() []gossipstate.Mutation {
 	}
 }
 
+// longest is how many bytes a node may tell under key.
+func longest(key string) int {
+	switch key {
+	case keyName, keyAgent:
+		return maxName
+	case keyTags:
+		return maxTags
+	case keyAddrs:
+		return maxAddrs
+	default:
+		return wire.MaxValue
+	}
+}
+
 // Validate reports a field that is too long as *gossipstate.KeyError; nil when there is none.
 func (d *Description) Validate() error {
-	limits := map[string]int{keyName: maxName, keyAgent: maxName, keyTags: maxTags, keyAddrs: maxAddrs}
 	for _, m := range d.values() {
-		if limit := limits[m.Key]; len(m.Value) > limit {
+		if limit := longest(m.Key); len(m.Value) > limit {
 			return &gossipstate.KeyError{Key: m.Key, Reason: fmt.Sprintf("%d bytes, the limit is %d", len(m.Value), limit)}
 		}
 	}
@@ -103,8 +117,9 @@ func (t *table) undescribed(d *Description) []gossipstate.Mutation {
 	return mutations
 }
 
+// describedAs is what owner tells under one of the keys of a Description; nil when that is nothing, or too long.
 func (t *table) describedAs(owner gossipstate.ID, key string) []byte {
-	if rec := t.members().state.GetOwned(owner, key); rec.Live() {
+	if rec := t.members().state.GetOwned(owner, key); rec.Live() && len(rec.Entry.Value) <= longest(key) {
 		return rec.Entry.Value
 	}
 	return nil
@@ -134,6 +149,19 @@ func (r *Replica) Members(ctx context.Context) (members []Member, err error) {
 		}
 	})
 	return members, err
+}
+
+// Phis is the suspicion level of each neighbour, and of who is suspect or dead; of others it says little.
+func (r *Replica) Phis(ctx context.Context) (map[peer.ID]float64, error) {
+	phis := map[peer.ID]float64{}
+	err := r.do(ctx, func(t *table) {
+		for _, m := range t.live.Members(time.Now()) {
+			if m.Owner != r.self && (m.Neighbour || m.Status == liveness.Suspect || m.Status == liveness.Dead) {
+				phis[PeerOf(m.Owner)] = m.Phi
+			}
+		}
+	})
+	return phis, err
 }
 
 // Story is what has become of a member in this process, at most its last 16 changes, oldest first. ErrNotFound when it is not in

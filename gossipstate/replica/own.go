@@ -30,12 +30,17 @@ type identity struct {
 	withdrew int            // shared keys that it withdrew for that
 }
 
-// renewChain makes a new beat chain whose first beat is due at once: a neighbour watches from the first beat it sees.
+// renewChain makes a new beat chain whose first beat is due at once: a neighbour watches from the first beat it sees. The later
+// ones are due at whole multiples of the interval by this node's clock, so that nodes with one interval and good clocks wake up
+// together: to send, and for what the others send.
 func (m *identity) renewChain(self gossipstate.ID, now time.Time) {
 	var seed [16]byte
 	rand.Read(seed[:])
 	m.chain = liveness.NewChain(self, m.generation, seed, wire.MaxBeats)
 	m.t0 = now.Add(-m.interval)
+	if m.interval > 0 {
+		m.t0 = m.t0.Add(-time.Duration(now.UnixNano() % int64(m.interval))) // not Truncate: it is no part of a running clock
+	}
 }
 
 // beat is the index of the newest beat that is due at now, 0 for none.

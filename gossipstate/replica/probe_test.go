@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -190,7 +191,7 @@ func TestWhatDialsShowIsJudged(t *testing.T) {
 	tests := map[string]struct {
 		steps []step
 		open  int
-		tcps  int
+		tells int
 		want  liveness.Answer
 		took  time.Duration
 	}{
@@ -200,8 +201,16 @@ func TestWhatDialsShowIsJudged(t *testing.T) {
 		"refused, and QUIC silent":       {[]step{{10 * time.Millisecond, attempt{true, refused}}}, 2, 1, liveness.PortRefused, 50 * time.Millisecond},
 		"refused, and QUIC in time":      {[]step{{10 * time.Millisecond, attempt{true, refused}}, {39 * time.Millisecond, attempt{false, yes}}}, 2, 1, liveness.Reached, 49 * time.Millisecond},
 		"one TCP address of two refuses": {[]step{{time.Millisecond, attempt{true, refused}}, {99 * time.Millisecond, attempt{true, yes}}}, 2, 2, liveness.Reached, 100 * time.Millisecond},
-		"one refuses and one is silent":  {[]step{{time.Millisecond, attempt{true, refused}}}, 2, 2, liveness.PortRefused, dialTimeout},
-		"a stranger at the address":      {[]step{{time.Millisecond, attempt{true, no}}}, 1, 1, liveness.Unreachable, time.Millisecond},
+		"one refuses and one is silent":  {[]step{{time.Millisecond, attempt{true, refused}}}, 2, 2, liveness.Unreachable, dialTimeout},
+		"two refuse":                     {[]step{{time.Millisecond, attempt{true, refused}}, {9 * time.Millisecond, attempt{true, refused}}}, 2, 2, liveness.PortRefused, 10 * time.Millisecond},
+		"where a refusal says nothing":   {[]step{{time.Millisecond, attempt{false, refused}}}, 1, 0, liveness.Unreachable, time.Millisecond},
+		"the port refuses, and another host is silent": {
+			[]step{{10 * time.Millisecond, attempt{true, refused}}}, 3, 1, liveness.PortRefused, 50 * time.Millisecond,
+		},
+		"another host refuses, and the port is silent": {
+			[]step{{10 * time.Millisecond, attempt{false, refused}}}, 2, 1, liveness.Unreachable, dialTimeout,
+		},
+		"a stranger at the address": {[]step{{time.Millisecond, attempt{true, no}}}, 1, 1, liveness.Unreachable, time.Millisecond},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -216,7 +225,7 @@ func TestWhatDialsShowIsJudged(t *testing.T) {
 					}
 				}()
 				begun := time.Now()
-				require.Equal(t, test.want, judgeAttempts(ctx, results, test.open, test.tcps))
+				require.Equal(t, test.want, judgeAttempts(ctx, results, test.open, test.tells))
 				require.Equal(t, test.took, time.Since(begun))
 			})
 		})
@@ -240,14 +249,123 @@ func TestAHandshakeOverTCPReachesAndAClosedPortRefuses(t *testing.T) {
 	r, _ := realReplica(t, func(*Config) {})
 	_, other := realReplica(t, func(*Config) {})
 	addrs := other.Addrs()
-	require.Equal(t, liveness.Reached, r.reach(t.Context(), other.ID(), addrs, r.handshake))
-	require.Equal(t, liveness.Unreachable, r.reach(t.Context(), newPeerID(t), addrs, r.handshake), "whoever listens there is another")
-	require.Equal(t, liveness.Reached, r.reach(t.Context(), newPeerID(t), addrs, knock), "something listens there")
+	require.Equal(t, liveness.Reached, r.reach(t.Context(), other.ID(), addrs, nil))
+	require.Equal(t, liveness.Unreachable, r.reach(t.Context(), newPeerID(t), addrs, nil), "whoever listens there is another")
+	require.Equal(t, addrs[0], r.listens(t.Context(), other.ID(), addrs))
+	require.Nil(t, r.listens(t.Context(), newPeerID(t), addrs), "whoever listens there is another")
+	require.False(t, refuses(t.Context(), addrs[0]))
 	require.Equal(t, network.NotConnected, r.host.Network().Connectedness(other.ID()), "it leaves no connection")
 	require.NoError(t, other.Close())
-	require.Equal(t, liveness.PortRefused, r.reach(t.Context(), other.ID(), addrs, knock))
-	require.Equal(t, liveness.PortRefused, r.reach(t.Context(), other.ID(), addrs, r.handshake))
-	require.Equal(t, liveness.Unreachable, r.reach(t.Context(), other.ID(), nil, r.handshake))
+	require.True(t, refuses(t.Context(), addrs[0]))
+	require.Nil(t, r.listens(t.Context(), other.ID(), addrs))
+	require.Equal(t, liveness.PortRefused, r.reach(t.Context(), other.ID(), addrs, nil))
+	require.Equal(t, liveness.PortRefused, r.reach(t.Context(), other.ID(), nil, addrs[0]))
+	require.Equal(t, liveness.Unreachable, r.reach(t.Context(), other.ID(), nil, nil))
+}
+
+func TestARefusalTellsOnlyWhereTheMemberListened(t *testing.T) {
+	addrs := func(all ...string) (out []multiaddr.Multiaddr) {
+		for _, s := range all {
+			out = append(out, multiaddr.StringCast(s))
+		}
+		return out
+	}
+	bridge, lan, quic := "/ip4/172.17.0.1/tcp/4001", "/ip4/192.0.2.7/tcp/4001", "/ip4/192.0.2.7/udp/4001/quic-v1"
+	for name, test := range map[string]struct {
+		addrs []multiaddr.Multiaddr
+		port  string
+		tell  []multiaddr.Multiaddr
+	}{
+		"the port is known":                   {addrs(bridge, lan, quic), lan, addrs(lan)},
+		"it is not, so all must refuse":       {addrs(bridge, lan, quic), "", addrs(bridge, lan)},
+		"a host without a TCP port cannot":    {addrs(bridge, quic), "", nil},
+		"a name is a host, too":               {addrs(lan, "/dns4/a.example/udp/1/quic-v1"), "", nil},
+		"the port is not among the addresses": {addrs(quic), lan, addrs(lan)},
+		"there is no address":                 {nil, "", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var port multiaddr.Multiaddr
+			if test.port != "" {
+				port = multiaddr.StringCast(test.port)
+			}
+			require.Equal(t, test.tell, telling(test.addrs, port))
+		})
+	}
+}
+
+// idleTable is the table of a replica that does not run: the test takes its commands.
+func idleTable(t *testing.T, r *Replica) *table {
+	t.Helper()
+	tb, err := newTable(r)
+	require.NoError(t, err)
+	tb.tasks = newTasks(t.Context())
+	t.Cleanup(tb.tasks.end)
+	return tb
+}
+
+// A container bridge has the same address on every machine, where nobody listens on the neighbour's port: that is no news when
+// its beat is late.
+func TestALateNeighbourIsKnockedUpOnlyWhereItListened(t *testing.T) {
+	r, _ := realReplica(t, func(*Config) {})
+	_, other := realReplica(t, func(*Config) {})
+	bridge := multiaddr.StringCast(strings.Replace(other.Addrs()[0].String(), "127.0.0.1", "127.0.0.2", 1))
+	r.host.Peerstore().AddAddrs(other.ID(), []multiaddr.Multiaddr{bridge, other.Addrs()[0]}, time.Hour)
+	tb := idleTable(t, r)
+	l := tb.link(other.ID())
+	begun := time.Now()
+	beats := &beatLink{stream: stuckStream{}, interval: 700 * time.Millisecond, heard: begun, learnAt: begun.Add(learnFirst)}
+	l.beats = beats
+	late := begun.Add(beats.interval * 5 / 4)
+	tb.knockLate(late)
+	require.Zero(t, beats.knocked, "where it listens is not known")
+
+	tb.learnPorts(begun)
+	require.Equal(t, begun.Add(learnFirst), beats.learnAt, "not yet")
+	beats.heard = begun.Add(learnFirst)
+	tb.learnPorts(begun.Add(learnFirst))
+	(<-r.commands)(tb)
+	require.Equal(t, other.Addrs()[0], beats.port)
+	tb.learnPorts(begun.Add(time.Hour))
+	require.Equal(t, begun.Add(learnFirst+learnAgain), beats.learnAt, "once is enough")
+
+	late = beats.heard.Add(beats.interval * 5 / 4)
+	tb.knockLate(late.Add(-time.Millisecond))
+	require.Zero(t, beats.knocked, "it is not late")
+	require.NoError(t, other.Close())
+	tb.knockLate(late)
+	told := <-r.commands
+	beats.heard = late
+	told(tb)
+	require.Equal(t, beats, l.beats, "a beat came meanwhile")
+	tb.knockLate(late.Add(beats.interval))
+	require.Equal(t, late, beats.knocked, "not at every tick")
+	tb.knockLate(late.Add(2 * beats.interval))
+	(<-r.commands)(tb)
+	require.Nil(t, l.beats)
+}
+
+// stuckStream is one whose peer reads nothing, so that even a reset waits.
+type stuckStream struct {
+	network.Stream
+	ended chan struct{} // nil: for ever, but for the test's end
+}
+
+func (s stuckStream) Reset() error {
+	if s.ended != nil {
+		<-s.ended
+	}
+	return nil
+}
+
+func TestAPeerThatReadsNothingDoesNotHoldUpTheTable(t *testing.T) {
+	r, _ := realReplica(t, func(*Config) {})
+	tb := idleTable(t, r)
+	l := tb.link(newPeerID(t))
+	stream := stuckStream{ended: make(chan struct{})}
+	l.beats = &beatLink{stream: stream}
+	tb.endBeats(l, liveness.ConnectionLost) // else it hangs here
+	require.Nil(t, l.beats)
+	close(stream.ended)
 }
 
 // forbidding lets nothing be dialled.
@@ -278,10 +396,44 @@ func TestOnlyDirectAddressesOfThePeerAreDialled(t *testing.T) {
 		addrs = append(addrs, multiaddr.StringCast(s))
 	}
 	require.Equal(t, addrs[:1], r.dialable(p, addrs))
+	udp := multiaddr.StringCast("/ip4/192.0.2.1/udp/1/quic-v1")
+	addrs = append(addrs, multiaddr.StringCast("/ip4/192.0.2.1/tcp/2"), udp, multiaddr.StringCast("/ip4/192.0.2.1/udp/2/quic-v1"))
+	require.Equal(t, []multiaddr.Multiaddr{addrs[0], udp}, r.dialable(p, addrs), "of one host, one by TCP and one by UDP")
 	for i := range 20 {
-		addrs = append(addrs, multiaddr.StringCast(fmt.Sprintf("/ip4/192.0.2.9/tcp/%d", i+1)))
+		addrs = append(addrs, multiaddr.StringCast(fmt.Sprintf("/ip4/192.0.2.%d/tcp/1", i+9)))
 	}
 	require.Len(t, r.dialable(p, addrs), maxDialAddrs)
+}
+
+// A peer that listens on the same port of every interface tells its loopback address: at this node that leads to itself.
+func TestOwnAddressesOfTheHostLeadToNoPeer(t *testing.T) {
+	r, own := realReplica(t, func(*Config) {})
+	elsewhere := multiaddr.StringCast("/ip4/192.0.2.1/tcp/1")
+	require.NotEmpty(t, own.Addrs())
+	require.Equal(t, []multiaddr.Multiaddr{elsewhere}, r.dialable(newPeerID(t), append(own.Addrs(), elsewhere)))
+}
+
+// Neighbours that come and go have a new allowance each time; what they may have dialled together has a bound of its own.
+func TestNeighboursTogetherCannotHaveANodeDialWithoutEnd(t *testing.T) {
+	r, _ := realReplica(t, func(*Config) {})
+	tb := idleTable(t, r)
+	told := 0
+	ask := func(asked bool) bool {
+		owner, err := OwnerOf(newPeerID(t))
+		require.NoError(t, err)
+		if !tb.dial(owner, nil, asked, waiter{time.Now().Add(time.Hour), func(liveness.Answer, time.Time) { told++ }}, time.Now()) {
+			return false
+		}
+		(<-r.commands)(tb)
+		return true
+	}
+	tb.dialsForOthers = newBucket(0, othersBurst, time.Now())
+	for range othersBurst {
+		require.True(t, ask(true))
+	}
+	require.False(t, ask(true))
+	require.True(t, ask(false), "its own concern is another matter")
+	require.Equal(t, othersBurst+1, told)
 }
 
 func newPeerID(t *testing.T) peer.ID {
@@ -302,7 +454,7 @@ func TestTheAddressesThatAMemberHasSignedAreDialled(t *testing.T) {
 		signed, err := envelope.Marshal()
 		require.NoError(t, err)
 		<-far.Ready()
-		require.NoError(t, far.Describe(t.Context(), Description{Addrs: signed}))
+		require.NoError(t, far.Describe(t.Context(), Description{Name: "far", Addrs: signed}))
 		<-b.Ready()
 		require.NoError(t, b.Describe(t.Context(), Description{Addrs: signed}), "it says where another is")
 		within(t, 5*time.Second, "all agree", func() bool { return c.equal(c.nodes...) })
@@ -310,14 +462,26 @@ func TestTheAddressesThatAMemberHasSignedAreDialled(t *testing.T) {
 			require.Equal(t, far.host.Addrs(), tb.addrsOf(far.self))
 			require.Nil(t, tb.addrsOf(b.self), "that is not its to say")
 			require.Nil(t, tb.addrsOf(a.self))
+			require.Equal(t, "far", tb.nameOf(far.self))
 		})
 		a.host.Peerstore().ClearAddrs(far.host.ID())
 		require.Equal(t, network.NotConnected, a.host.Network().Connectedness(far.host.ID()))
 		answers := make(chan liveness.Answer, 1)
 		a.table(t, func(tb *table) {
 			now := time.Now()
-			require.True(t, tb.dial(far.self, false, waiter{now.Add(time.Second), func(answer liveness.Answer, _ time.Time) { answers <- answer }}, now))
+			require.True(t, tb.dial(far.self, nil, false, waiter{now.Add(time.Second), func(answer liveness.Answer, _ time.Time) { answers <- answer }}, now))
 		})
 		require.Equal(t, liveness.Reached, <-answers)
+
+		far.table(t, func(tb *table) { // by hand: it is told not to
+			long := []gossipstate.Mutation{{Key: keyName, Value: make([]byte, maxName+1)}, {Key: keyAddrs, Value: make([]byte, maxAddrs+1)}}
+			_, err := tb.commit(tb.members(), long, time.Now())
+			require.NoError(t, err)
+		})
+		within(t, 5*time.Second, "all agree", func() bool { return c.equal(c.nodes...) })
+		a.table(t, func(tb *table) {
+			require.Nil(t, tb.addrsOf(far.self), "nobody has to read so much")
+			require.Empty(t, tb.nameOf(far.self))
+		})
 	})
 }

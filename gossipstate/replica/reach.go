@@ -14,7 +14,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/transport"
 	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
 	"github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/p2pnode/p2pnode/gossipstate"
 	"github.com/p2pnode/p2pnode/gossipstate/liveness"
@@ -32,7 +31,8 @@ const (
 type dialing struct {
 	answer liveness.Answer // 0: it runs
 	ended  time.Time
-	asked  bool // begun for a neighbour
+	asked  bool                   // begun for a neighbour
+	of     gossipstate.Generation // that the member had: a later process of it is another matter
 	wait   []waiter
 }
 
@@ -43,27 +43,29 @@ type waiter struct {
 }
 
 // dial finds out whether owner can be reached, and tells w. One who has asked for it already, or was answered just now,
-// causes no second dial. False when there are too many: nothing is told then.
-func (t *table) dial(owner gossipstate.ID, asked bool, w waiter, now time.Time) bool {
+// causes no second dial. False when there are too many: nothing is told then. port is where owner is known to listen, nil when
+// that is not known.
+func (t *table) dial(owner gossipstate.ID, port multiaddr.Multiaddr, asked bool, w waiter, now time.Time) bool {
 	d := t.dials[owner]
+	proof, _ := t.live.Proof(owner)
 	switch {
 	case d != nil && d.answer == 0:
 		d.wait = append(d.wait, w)
 		return true
-	case d != nil && now.Sub(d.ended) < dialAgain:
+	case d != nil && now.Sub(d.ended) < dialAgain && d.of == proof.Generation:
 		w.tell(d.answer, now)
 		return true
-	case t.dialsRunning >= maxDials || asked && t.dialsAsked >= maxDialsAsked:
+	case t.dialsRunning >= maxDials || asked && (t.dialsAsked >= maxDialsAsked || !t.dialsForOthers.take(now)):
 		return false
 	}
-	t.dials[owner] = &dialing{asked: asked, wait: []waiter{w}}
+	t.dials[owner] = &dialing{asked: asked, of: proof.Generation, wait: []waiter{w}}
 	t.dialsRunning++
 	if asked {
 		t.dialsAsked++
 	}
 	p, signed := PeerOf(owner), t.addrsOf(owner)
 	return t.tasks.spawn(func(ctx context.Context) {
-		answer := t.r.reach(ctx, p, t.r.dialable(p, signed), t.r.handshake)
+		answer := t.r.reach(ctx, p, t.r.dialable(p, signed), port)
 		t.r.do(ctx, func(t *table) { t.dialled(owner, answer, time.Now()) })
 	})
 }
@@ -115,11 +117,11 @@ func (t *table) forgetDials(now time.Time) {
 
 // addrsOf are the addresses that owner has signed; nil when it has told none.
 func (t *table) addrsOf(owner gossipstate.ID) []multiaddr.Multiaddr {
-	envelope := t.describedAs(owner, keyAddrs)
-	if envelope == nil {
+	described := t.describedAs(owner, keyAddrs)
+	if described == nil {
 		return nil
 	}
-	_, untyped, err := record.ConsumeEnvelope(envelope, peer.PeerRecordEnvelopeDomain)
+	_, untyped, err := record.ConsumeEnvelope(described, peer.PeerRecordEnvelopeDomain)
 	if err != nil {
 		return nil
 	}
@@ -131,54 +133,73 @@ func (t *table) addrsOf(owner gossipstate.ID) []multiaddr.Multiaddr {
 
 // attempt is how one path to a peer ended.
 type attempt struct {
-	tcp bool
-	err error // nil: the peer answered under its key
+	tells bool  // that its port refuses says something
+	err   error // nil: the peer answered under its key
 }
 
-// reach has how try every one of addrs, past the swarm: that may think that it is still connected, or back off. A connection
-// that there is, is pinged besides: some can be reached in no other way. PortRefused: nothing listens on the TCP ports of p,
-// which a broken QUIC connection cannot tell.
-func (r *Replica) reach(ctx context.Context, p peer.ID, addrs []multiaddr.Multiaddr,
-	how func(context.Context, peer.ID, multiaddr.Multiaddr) error,
-) liveness.Answer {
+// reach tries every one of addrs, past the swarm: that may think that it is still connected, or back off. A connection that
+// there is, is pinged besides: some can be reached in no other way. PortRefused: nothing listens any more where p did, which a
+// broken QUIC connection cannot tell; that is port, or when it is nil every address of p: see telling.
+func (r *Replica) reach(ctx context.Context, p peer.ID, addrs []multiaddr.Multiaddr, port multiaddr.Multiaddr) liveness.Answer {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	if port != nil && !slices.ContainsFunc(addrs, port.Equal) {
+		addrs = append(addrs, port)
+	}
 	results := make(chan attempt, len(addrs)+1)
 	var attempts sync.WaitGroup
 	defer attempts.Wait()
 	defer cancel()
-	open, tcps := len(addrs), 0
+	open, tell := len(addrs), telling(addrs, port)
 	for _, addr := range addrs {
-		tcp := isTCP(addr)
-		if tcp {
-			tcps++
-		}
-		attempts.Go(func() { results <- attempt{tcp, how(ctx, p, addr)} })
+		tells := slices.ContainsFunc(tell, addr.Equal)
+		attempts.Go(func() { results <- attempt{tells, r.handshake(ctx, p, addr)} })
 	}
 	if r.host.Network().Connectedness(p) != network.NotConnected {
 		open++
 		attempts.Go(func() { results <- attempt{err: r.ping(ctx, p)} })
 	}
-	return judgeAttempts(ctx, results, open, tcps)
+	return judgeAttempts(ctx, results, open, len(tell))
 }
 
-// judgeAttempts draws the answer from open attempts, tcps of them by TCP.
-func judgeAttempts(ctx context.Context, results <-chan attempt, open, tcps int) liveness.Answer {
+// telling are those of addrs at which a refusal says that nothing listens any more: port, when it is known. Otherwise it takes one
+// from every host that the addresses name: an address of the peer's private network, or of its container bridge, may be this
+// node's own or a neighbour's here, and that refuses whatever becomes of the peer.
+func telling(addrs []multiaddr.Multiaddr, port multiaddr.Multiaddr) []multiaddr.Multiaddr {
+	if port != nil {
+		return []multiaddr.Multiaddr{port}
+	}
+	var tell []multiaddr.Multiaddr
+	refusing, hosts := map[string]bool{}, map[string]bool{}
+	for _, addr := range addrs {
+		hosts[hostOf(addr)] = true
+		if isTCP(addr) {
+			tell = append(tell, addr)
+			refusing[hostOf(addr)] = true
+		}
+	}
+	if len(refusing) < len(hosts) {
+		return nil // one that cannot refuse may be where it is
+	}
+	return tell
+}
+
+// judgeAttempts draws the answer from open attempts, of which tells would tell by a refusal, all of them together.
+func judgeAttempts(ctx context.Context, results <-chan attempt, open, tells int) liveness.Answer {
 	begun := time.Now()
 	verdict := liveness.Unreachable
 	var grace <-chan time.Time
-	for ; open > 0; open-- {
+	for refused := tells > 0; open > 0; open-- {
 		select {
 		case a := <-results:
 			if a.err == nil {
 				return liveness.Reached
 			}
-			if a.tcp {
-				tcps--
+			if a.tells {
+				tells--
+				refused = refused && errors.Is(a.err, syscall.ECONNREFUSED)
 			}
-			if errors.Is(a.err, syscall.ECONNREFUSED) {
+			if refused && tells == 0 && grace == nil {
 				verdict = liveness.PortRefused
-			}
-			if verdict == liveness.PortRefused && tcps == 0 && grace == nil {
 				grace = time.After(2*time.Since(begun) + refusedGrace)
 			}
 		case <-grace:
@@ -195,10 +216,28 @@ func isTCP(addr multiaddr.Multiaddr) bool {
 	return err == nil
 }
 
+// hostOf is the first component of addr: an IP address or a name.
+func hostOf(addr multiaddr.Multiaddr) string {
+	host, _ := multiaddr.SplitFirst(addr)
+	return host.String()
+}
+
 // dialable are those of signed, and of what the host knows besides, that lead to p directly and that the host's gater allows: at
-// most maxDialAddrs.
+// most maxDialAddrs, and of one host one by TCP and one by UDP. Whoever signs addresses chooses whom others dial.
+//
+// None of them is this host's own: a peer that listens on the same port tells its loopback address too, and that leads from here
+// to this host.
 func (r *Replica) dialable(p peer.ID, signed []multiaddr.Multiaddr) []multiaddr.Multiaddr {
+	own, err := r.host.Network().InterfaceListenAddresses()
+	if err != nil {
+		own = nil // then no refusal tells of such a peer, and its silence has to
+	}
 	var fit []multiaddr.Multiaddr
+	type port struct {
+		host string
+		tcp  bool
+	}
+	taken := map[port]bool{}
 	for _, addr := range append(slices.Clone(signed), r.host.Peerstore().Addrs(p)...) {
 		addr, id := peer.SplitAddr(addr)
 		if addr == nil || id != "" && id != p || len(fit) == maxDialAddrs {
@@ -207,10 +246,14 @@ func (r *Replica) dialable(p peer.ID, signed []multiaddr.Multiaddr) []multiaddr.
 		if _, err := addr.ValueForProtocol(multiaddr.P_CIRCUIT); err == nil {
 			continue // it would tie this node to a relay of a stranger's choice
 		}
+		if slices.ContainsFunc(own, addr.Equal) {
+			continue
+		}
 		if r.cfg.Gater != nil && !(r.cfg.Gater.InterceptPeerDial(p) && r.cfg.Gater.InterceptAddrDial(p, addr)) {
 			continue
 		}
-		if !slices.ContainsFunc(fit, addr.Equal) {
+		if at := (port{hostOf(addr), isTCP(addr)}); !taken[at] {
+			taken[at] = true
 			fit = append(fit, addr)
 		}
 	}
@@ -239,22 +282,14 @@ func (r *Replica) handshake(ctx context.Context, p peer.ID, addr multiaddr.Multi
 	return nil
 }
 
-// knock only sees whether something listens at addr.
-func knock(ctx context.Context, _ peer.ID, addr multiaddr.Multiaddr) error {
-	var d manet.Dialer
-	conn, err := d.DialContext(ctx, addr)
-	if err != nil {
-		return err
-	}
-	_ = conn.Close()
-	return nil
-}
-
 // ping has p answer on the connection that there is.
 func (r *Replica) ping(ctx context.Context, p peer.ID) error {
 	ctx, cancel := context.WithCancel(network.WithNoDial(ctx, "liveness"))
-	defer cancel()
-	result, ok := <-ping.Ping(ctx, r.host, p)
+	results := ping.Ping(ctx, r.host, p)
+	result, ok := <-results
+	cancel()
+	for range results { // until its goroutine has ended
+	}
 	if !ok {
 		return ctx.Err()
 	}

@@ -106,6 +106,12 @@ func signer(h host.Host) (wire.Signer, error) {
 // Ready is closed when the node has published itself and its topics can be written; it stays open when that fails.
 func (r *Replica) Ready() <-chan struct{} { return r.ready }
 
+// Synced reports whether a sync with a peer has ended well in this process. Waits for Run to begin.
+func (r *Replica) Synced(ctx context.Context) (synced bool, err error) {
+	err = r.do(ctx, func(t *table) { synced = t.synced })
+	return synced, err
+}
+
 // Counts are the replica's counters, sorted by name and label.
 func (r *Replica) Counts() []Count { return r.counters.snapshot() }
 

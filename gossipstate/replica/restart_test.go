@@ -100,6 +100,48 @@ func (r restart) test(t *testing.T) {
 	fresh.set(t, "mine", "still writing")
 }
 
+// Everybody accuses the life that was. The next one is alive for all within 5 s, and no accusation of the old one is left.
+func TestWhoAQuorumHadDeadIsAliveEverywhereSoonAfterItsRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := openStore(t, t.TempDir())
+		c := newCluster(t)
+		others := c.ring(5)
+		old := c.start(withStore(st))
+		c.connect(old, others[0])
+		c.connect(old, others[1])
+		c.connect(old, others[2])
+		within(t, 5*time.Second, "all agree", func() bool { return c.equal(c.nodes...) })
+		time.Sleep(5 * time.Second)
+		old.crash()
+		deadEverywhere(t, 8*time.Second, old, others...)
+		time.Sleep(10 * time.Second)
+		fresh := c.start(withKey(old.key), withStore(st), withFirstSync(5*time.Second))
+		c.connect(fresh, others[3])
+		within(t, 5*time.Second, "the new life is accepted by all", func() bool {
+			for _, n := range others {
+				if n.status(t, fresh) != "alive" || n.member(t, fresh).Generation != fresh.member(t, fresh).Generation {
+					return false
+				}
+			}
+			return true
+		})
+		within(t, 2*time.Second, "nobody accuses anybody", func() bool {
+			for _, n := range append(others[:5:5], fresh) {
+				if len(n.accused(t)) > 0 {
+					return false
+				}
+			}
+			return true
+		})
+		time.Sleep(20 * time.Second)
+		for _, n := range others {
+			requireStatus(t, "alive", fresh, others...)
+			require.EqualValues(t, 1, n.count(CountTransition, "dead"))
+		}
+		require.Zero(t, fresh.count(CountTransition, "suspect"))
+	})
+}
+
 // onlyGeneration says whether nodes hold x at generation g on every topic, alive.
 func (r restart) onlyGeneration(t *testing.T, x *node, g gossipstate.Generation, nodes ...*node) bool {
 	for _, n := range nodes {

@@ -97,8 +97,7 @@ func TestASyncCostsTheDifference(t *testing.T) {
 func TestRandomReplicasConvergeInOneSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		alone := withConfig(func(cfg *Config) { cfg.Liveness.Alone = true }) // else they would write whom they find silent
-		nodes := []*node{c.start(withoutRumors(), alone), c.start(withoutRumors(), alone)}
+		nodes := []*node{c.start(withoutRumors()), c.start(withoutRumors())}
 		c.connect(nodes[0], nodes[1])
 		within(t, 5*time.Second, "both agree", func() bool { return c.equal(nodes...) })
 		var authors []*author

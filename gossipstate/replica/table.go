@@ -16,9 +16,6 @@ import (
 	"github.com/p2pnode/p2pnode/gossipstate/wire"
 )
 
-// tickEvery is how often the table looks at what is due: pulls, syncs, silence. The hold of a gap is one tick.
-const tickEvery = 100 * time.Millisecond
-
 // table is everything that one goroutine owns. Its methods run in that goroutine alone.
 type table struct {
 	r      *Replica
@@ -48,6 +45,8 @@ type table struct {
 	dialsAsked   int  // for neighbours
 	stirred      bool // the failure detector was told something: see react
 	nextAccuse   time.Time
+
+	dialsForOthers *bucket // dials for neighbours
 
 	firstSync     chan struct{} // closed after the first sync that ended well
 	synced        bool
@@ -88,7 +87,8 @@ func newTable(r *Replica) (*table, error) {
 		topics: map[string]*topicTable{}, links: map[peer.ID]*link{}, pulls: map[pullKey]*pull{},
 		dials: map[gossipstate.ID]*dialing{}, feeds: map[*feed[Transition]]bool{}, firstSync: make(chan struct{}), disk: newDisk(),
 		sleepers: newSleepers(), lifeChecks: newBucket(lifeRate, lifeBurst, time.Now()),
-		sessionBytes: sessionBytes,
+		dialsForOthers: newBucket(othersRate, othersBurst, time.Now()),
+		sessionBytes:   sessionBytes,
 	}
 	began := uint64(time.Now().UnixMicro())
 	for _, name := range r.topics {
@@ -116,7 +116,8 @@ func (t *table) members() *topicTable { return t.topics[wire.Members] }
 
 // loop runs commands and ticks until ctx ends, Close is called or the introduction failed.
 func (t *table) loop(ctx context.Context, introduced <-chan error) error {
-	tick := time.NewTicker(tickEvery)
+	next := time.Now().Add(tickEvery)
+	tick := time.NewTimer(tickEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -133,8 +134,14 @@ func (t *table) loop(ctx context.Context, introduced <-chan error) error {
 			f(t)
 		case now := <-tick.C:
 			t.tick(now)
+			next = time.Time{}
 		}
-		t.react(time.Now())
+		now := time.Now()
+		t.react(now)
+		if at := t.nextTick(now); next.IsZero() || at.Before(next) {
+			next = at
+			tick.Reset(at.Sub(now))
+		}
 	}
 }
 
@@ -145,6 +152,7 @@ func (t *table) tick(now time.Time) {
 	t.duePulls(now)
 	t.dueSyncs(now)
 	t.openBeats(now)
+	t.learnPorts(now)
 	t.knockLate(now)
 	t.overdueDials(now)
 	if now.After(t.nextHousework) {
@@ -172,6 +180,7 @@ func (t *table) housework(now time.Time) {
 		t.forget(owner, now)
 	}
 	t.forgetDials(now)
+	t.countAccusations()
 	t.expireMemories(now)
 	if now.After(t.nextStamps) {
 		t.nextStamps = now.Add(min(stampEvery, t.r.cfg.Liveness.ForgetAfter/stampsPerForget))

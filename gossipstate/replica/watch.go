@@ -191,7 +191,8 @@ func (t *table) transitions(all []liveness.Transition) {
 	for i := range all {
 		out := t.transition(&all[i])
 		t.r.counters.one(CountTransition, out.To)
-		t.r.log.Debug("member "+out.To, "peer", out.ID, "name", out.Name, "from", out.From, "phi", out.Phi, "reason", out.Reason)
+		t.r.log.Debug("member "+out.To, "peer", out.ID, "name", out.Name, "from", out.From, "phi", out.Phi, "accusers", out.Accusers,
+			"timeout", out.Timeout, "refuter", out.Refuter, "reason", out.Reason)
 		for f := range t.feeds {
 			f.put(out, 0)
 		}

@@ -3,7 +3,6 @@ package sim
 import (
 	"encoding/binary"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/p2pnode/p2pnode/gossipstate"
@@ -99,10 +98,7 @@ func (t *topic) noteGap(d *wire.Digest) bool {
 // applied follows up a change of an owner's copy.
 func (p *process) applied(t *topic, owner wire.ID, result *gossipstate.Result, a arrival, now time.Time) {
 	digest, _, _ := t.state.Digest(owner)
-	if result.Old.Generation != 0 {
-		p.unlist(t, &result.Old)
-	}
-	p.list(t, &digest)
+	t.list(&result.Old, &digest)
 	if !t.lags(owner) {
 		delete(t.newest, owner)
 		p.dropPull(t, owner)
@@ -129,6 +125,7 @@ func (p *process) tellLiveness(d *wire.Digest, heard, now time.Time) {
 		p.s.fail("node %d: the member table refused %s: %v", p.node.index, d.Owner, err)
 	}
 	p.transitions(transitions)
+	p.heed(d.Owner, now)
 }
 
 // withdrawBeaten writes tombstones for this node's live entries that a change of another owner has beaten.
@@ -158,50 +155,6 @@ func itemOf(d *wire.Digest) wire.Item {
 	return wire.Item{Owner: d.Owner, Generation: d.Generation, Version: d.Version, Root: d.Root}
 }
 
-// itemAt is where the item of owner stands in t.items, or would.
-func (t *topic) itemAt(owner wire.ID) (int, bool) {
-	return slices.BinarySearchFunc(t.items, owner, func(it *wire.Item, id wire.ID) int { return it.Owner.Compare(id) })
-}
-
-// set is the reconciled set, sorted by owner, until the next call.
-func (p *process) set(t *topic) []wire.Item {
-	p.s.set = p.s.set[:0]
-	for _, item := range t.items {
-		p.s.set = append(p.s.set, *item)
-	}
-	return p.s.set
-}
-
-// list and unlist keep the set of items and the fingerprints of all links up to date.
-func (p *process) list(t *topic, d *wire.Digest) {
-	t.sum += fold(d)
-	i, _ := t.itemAt(d.Owner)
-	t.items = slices.Insert(t.items, i, p.s.itemOf(t, d))
-	if t.sketched != nil {
-		t.sketched.Put(itemOf(d))
-	}
-	for _, l := range p.links {
-		if l != nil && l.sets[t.index] != nil {
-			l.sets[t.index].Add(itemOf(d))
-		}
-	}
-}
-
-func (p *process) unlist(t *topic, d *wire.Digest) {
-	t.sum -= fold(d)
-	if i, found := t.itemAt(d.Owner); found {
-		t.items = slices.Delete(t.items, i, i+1)
-	}
-	if t.sketched != nil {
-		t.sketched.Delete(d.Owner)
-	}
-	for _, l := range p.links {
-		if l != nil && l.sets[t.index] != nil {
-			l.sets[t.index].Remove(itemOf(d))
-		}
-	}
-}
-
 // fold makes a number of what is held of one owner. Nobody here forges: it need not be a hash.
 func fold(d *wire.Digest) uint64 {
 	x := binary.BigEndian.Uint64(d.Owner[:8])
@@ -212,8 +165,10 @@ func fold(d *wire.Digest) uint64 {
 	return x
 }
 
-// transitions follows up what the failure detector found.
+// transitions follows up what the failure detector found. Whatever it is told, what it returns goes here, so that what else it
+// has come up with is looked at.
 func (p *process) transitions(all []liveness.Transition) {
+	p.stirred = true
 	for i := range all {
 		p.sawTransition(&all[i])
 	}

@@ -19,9 +19,6 @@ const (
 
 	frameRate  = 10 // frames a second on one stream
 	frameBurst = 20 // at one time: what the network may have held back
-
-	probeTimeout = time.Second
-	probeSettle  = 250 * time.Millisecond // a stream may break a moment before its connection
 )
 
 // beatLink is a running beat stream with a neighbour, at one of its sides.
@@ -39,6 +36,12 @@ type beatLink struct {
 	agrees   bool          // its last fingerprints were ours
 	differs  time.Time     // since when they are not; zero: they agree
 	interval time.Duration // of its beats, as signed
+
+	said    uint32            // newest own beat that went out on it, under sent
+	probes  []wire.BeatProbe  // to ask in the next frame, at most wire.MaxFrameProbes
+	answers []wire.BeatAnswer // to give in the next frame; with replies at most wire.MaxFrameProbes
+	replies []wire.Beat       // answers that are beats
+	extra   *bucket           // of frames that are sent sooner than the next beat
 }
 
 // late says whether a beat is overdue.
@@ -46,7 +49,7 @@ func (b *beatLink) late(now time.Time) bool { return now.Sub(b.heard) >= b.inter
 
 // openBeats opens beat streams while there are too few.
 func (p *process) openBeats(now time.Time) {
-	if !p.me.published || p.me.status == wire.Leaving {
+	if !p.takesPart() {
 		return
 	}
 	for running := p.neighbours(); running < neighboursWanted; running++ {
@@ -61,10 +64,16 @@ func (p *process) openBeats(now time.Time) {
 	}
 }
 
+// takesPart says whether this node beats: it has published, does not leave, and its identity is its own.
+func (p *process) takesPart() bool {
+	return p.me.published && p.me.status != wire.Leaving && !p.me.conflict
+}
+
 func (p *process) newBeatLink(l *link, opened bool) *beatLink {
 	now := p.s.now()
 	l.beats = &beatLink{
 		p: p, link: l, opened: opened, rate: newBucket(frameRate, frameBurst, now), heard: now, interval: p.me.interval,
+		extra: newBucket(extraRate, extraBurst, now),
 	}
 	return l.beats
 }
@@ -74,7 +83,7 @@ func (p *process) newBeatLink(l *link, opened bool) *beatLink {
 func (p *process) serveBeats(st *stream) receiver {
 	l := st.linkOf(p)
 	switch {
-	case !p.has(l) || !p.me.published || p.me.status == wire.Leaving:
+	case !p.has(l) || !p.takesPart():
 		return nil
 	case l.beats == nil && p.neighbours() >= neighboursMax:
 		return nil
@@ -135,43 +144,64 @@ func (p *process) sendBeat(l *link, now time.Time) {
 	}
 	if anchor := p.me.chain.Anchor(); b.sent != anchor {
 		_, signed, _ := p.topic[members].state.Digest(p.node.id)
-		f.Digest, b.sent = &signed, anchor
+		f.Digest, b.sent, b.said = &signed, anchor, 0
 	}
-	f.Beats = p.beatsFor(p.me.beat(now), now)
-	for _, set := range l.sets {
-		var fingerprint uint64 // 0 before their hello
-		if set != nil {
-			fingerprint = set.Fingerprint()
+	k := p.me.beat(now)
+	if own := k > b.said; own || f.Hello != nil {
+		f.Fingerprints = p.fingerprints(l)
+		if own {
+			f.Beats = append(f.Beats, p.me.chain.Beat(k))
 		}
-		f.Fingerprints = append(f.Fingerprints, fingerprint)
+		b.said = k
 	}
-	n := b.stream.send(l.side, f, p.sizeOf(f))
+	f.Beats = append(f.Beats, p.live.RelayTo(l.owner, now)...)
+	replies := min(len(b.replies), wire.MaxFrameBeats-len(f.Beats))
+	f.Beats = append(f.Beats, b.replies[:replies]...)
+	f.Probes, f.Answers = b.probes, b.answers
+	b.probes, b.answers, b.replies = nil, nil, b.replies[replies:]
+	if p.node.replays {
+		f.Beats = p.addOld(f.Beats)
+	}
+	n := b.stream.send(l.side, f, len(wire.MarshalBeatFrame(f)))
 	p.node.Beats++
 	p.node.BeatBytes += uint64(n)
 }
 
-// beatsFor are beat k of this node and those of others that go to every neighbour with it.
-func (p *process) beatsFor(k uint32, now time.Time) []wire.Beat {
-	if p.beatsAt != k {
-		p.beatsAt = k
-		budget := float64(p.s.cfg.Liveness.BeatBudget) * p.me.interval.Seconds()
-		relayed := p.live.Relay(int(budget), now)
-		p.beats = nil
-		if k > 0 {
-			p.beats = append(p.beats, p.me.chain.Beat(k))
+// fingerprints are those of this node's topics for l.
+func (p *process) fingerprints(l *link) []uint64 {
+	all := make([]uint64, topics) // 0 until their hello: it says nothing
+	if l.beats.hello {
+		for i := range all {
+			all[i] = p.sketch(l, i).Fingerprint()
 		}
-		p.beats = append(p.beats, relayed...)
-		p.beatsSize = len(wire.MarshalBeatFrame(&wire.BeatFrame{Beats: p.beats}))
 	}
-	return p.beats
+	return all
 }
 
-// sizeOf is the size of a frame with this node's present beats. They are most of it, and the same for all neighbours:
-// protobuf fields stand one after the other.
-func (p *process) sizeOf(f *wire.BeatFrame) int {
-	rest := *f
-	rest.Beats = nil
-	return p.beatsSize + len(wire.MarshalBeatFrame(&rest))
+const (
+	replayed = 8    // old beats in each frame of who replays them
+	maxOld   = 4096 // that it remembers
+)
+
+// addOld puts some of the beats that came beside those that are sent.
+func (p *process) addOld(beats []wire.Beat) []wire.Beat {
+	for range min(replayed, wire.MaxFrameBeats-len(beats)) {
+		if len(p.old) > 0 {
+			beats = append(beats, p.old[p.rng.IntN(len(p.old))])
+		}
+	}
+	return beats
+}
+
+// keep remembers beats to replay.
+func (p *process) keep(beats []wire.Beat) {
+	for _, b := range beats {
+		if len(p.old) < maxOld {
+			p.old = append(p.old, b)
+		} else {
+			p.old[p.rng.IntN(maxOld)] = b
+		}
+	}
 }
 
 // renewBeats signs a new chain before the old one runs out.
@@ -208,6 +238,8 @@ func (b *beatLink) receive(frame any) {
 	}
 	b.compare(f.Fingerprints, now)
 	b.takeBeats(f.Beats, now)
+	p.takeProbes(l, f.Probes, now)
+	p.takeAnswers(l, f.Answers, now)
 }
 
 // ended implements receiver.
@@ -222,9 +254,6 @@ func (b *beatLink) begin(hello *wire.BeatHello, now time.Time) {
 	l := b.link
 	b.hello = true
 	l.key = reconcile.LinkKey(b.p.node.id, l.salt, l.owner, hello.Salt)
-	for i, t := range b.p.topic {
-		l.sets[i] = reconcile.NewSet(l.key, b.p.set(t))
-	}
 	b.p.live.NeighbourUp(l.owner, now)
 }
 
@@ -247,9 +276,12 @@ func (b *beatLink) announced(signed *wire.SignedDigest, now time.Time) bool {
 
 // compare starts a sync when fingerprints have differed for longer than a rumor takes: for more than half a beat.
 func (b *beatLink) compare(theirs []uint64, now time.Time) {
+	if len(theirs) != topics {
+		return // a frame without a beat
+	}
 	b.agrees = true
-	for i, set := range b.link.sets {
-		if set != nil && theirs[i] != 0 && theirs[i] != set.Fingerprint() {
+	for i := range theirs {
+		if theirs[i] != 0 && theirs[i] != b.p.sketch(b.link, i).Fingerprint() {
 			b.agrees = false
 		}
 	}
@@ -266,6 +298,9 @@ func (b *beatLink) compare(theirs []uint64, now time.Time) {
 
 // takeBeats gives beats to the failure detector.
 func (b *beatLink) takeBeats(beats []wire.Beat, now time.Time) {
+	if b.p.node.replays {
+		b.p.keep(beats)
+	}
 	for i := range beats {
 		outcome, transitions, err := b.p.live.Beat(b.link.owner, beats[i], now)
 		b.p.transitions(transitions)
@@ -275,73 +310,5 @@ func (b *beatLink) takeBeats(beats []wire.Beat, now time.Time) {
 		if outcome == liveness.UnknownAnchor && len(b.unknown) < maxUnknown {
 			b.unknown = append(b.unknown, beats[i].Anchor)
 		}
-	}
-}
-
-// neighbourLost tells the failure detector that beats can run no more, and finds out why.
-func (p *process) neighbourLost(l *link) {
-	if l.beats == nil {
-		return
-	}
-	p.endBeats(l, liveness.ConnectionLost)
-	if !p.has(l) {
-		p.probe(l)
-		return
-	}
-	p.s.after(probeSettle, p, func() {
-		if p.has(l) {
-			p.probed(l, liveness.Released) // still connected: the other side only gave up the stream
-		} else {
-			p.probe(l)
-		}
-	})
-}
-
-func (p *process) endBeats(l *link, why liveness.Loss) {
-	b := l.beats
-	l.beats, l.sets = nil, [topics]*reconcile.Set{}
-	b.stream.reset(l.side)
-	p.transitions(p.live.NeighbourDown(l.owner, liveness.ConnectionLost, p.s.now()))
-	if why != liveness.ConnectionLost {
-		p.transitions(p.live.NeighbourDown(l.owner, why, p.s.now()))
-	}
-}
-
-// probeLate looks after neighbours whose beat is overdue.
-func (p *process) probeLate(now time.Time) {
-	for _, l := range p.links {
-		if l == nil || l.beats == nil || !l.beats.late(now) || now.Sub(l.probed) < 2*l.beats.interval {
-			continue
-		}
-		l.probed = now
-		p.probe(l)
-	}
-}
-
-// probe dials the peer's TCP port. A frozen process still answers: its kernel does.
-func (p *process) probe(l *link) {
-	s := p.s
-	if s.separated(p.node, l.peer) {
-		s.after(probeTimeout, p, func() { p.probed(l, liveness.RedialUnanswered) })
-		return
-	}
-	there := l.conn.edge.delay()
-	s.after(there, nil, func() {
-		verdict := liveness.Released
-		if l.peer.proc == nil {
-			verdict = liveness.RedialRefused
-		}
-		s.after(there, p, func() { p.probed(l, verdict) })
-	})
-}
-
-func (p *process) probed(l *link, verdict liveness.Loss) {
-	now := p.s.now()
-	current := p.links[l.conn.edge.at[l.side]]
-	switch running := current != nil && current.beats != nil; {
-	case !running:
-		p.transitions(p.live.NeighbourDown(l.owner, verdict, now))
-	case verdict == liveness.RedialRefused:
-		p.endBeats(current, verdict) // its connection has not noticed yet
 	}
 }

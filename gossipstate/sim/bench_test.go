@@ -194,9 +194,6 @@ func BenchmarkJoin(b *testing.B) {
 }
 
 // Machines of which each is set up anew five times in ten minutes: see churn.
-//
-// With 200 it does not end well yet: each node judges for itself, so who is not its neighbour is dead for it after four
-// background periods, during which the dead still count as members and stretch the period. That is longer than two minutes.
 func BenchmarkChurn(b *testing.B) {
 	for _, n := range []int{60, 200} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -205,4 +202,87 @@ func BenchmarkChurn(b *testing.B) {
 			}
 		})
 	}
+}
+
+// The failure detector under faults, a virtual minute at a time: -benchtime 60x is an hour, ns/op the time that a minute takes.
+// Nobody who is well may die; the metrics say how many are suspected, and what it costs.
+func BenchmarkLiveness(b *testing.B) {
+	for _, n := range []int{128, 200, 1000} {
+		for _, c := range []struct {
+			name   string
+			change func(*Config)
+			faults func(*ordeal)
+		}{
+			{"quiet", asIs, nil},
+			{"loss 5%", func(c *Config) { c.Loss = 0.05 }, nil},
+			{"loss 20%", func(c *Config) { c.Loss = 0.2 }, nil},
+			{"5 freeze", func(c *Config) { c.Loss = 0.05 }, func(o *ordeal) { o.freeze(5) }},
+			{"all faults", func(c *Config) { c.Loss, c.Latency = 0.05, 200*time.Millisecond }, func(o *ordeal) {
+				o.freeze(n / 20)
+				o.restart()
+			}},
+		} {
+			b.Run(fmt.Sprintf("%d, %s", n, c.name), func(b *testing.B) {
+				w := healthy(b, n, func(cfg *Config) {
+					cfg.BeatLength = 0xfff
+					c.change(cfg)
+				})
+				o := &ordeal{sightings: w.sighted()}
+				before, minutes := w.Total(), 0
+				for b.Loop() {
+					for range 6 {
+						if c.faults != nil {
+							c.faults(o)
+						}
+						o.watch(10 * time.Second)
+					}
+					o.requireHealthyLive()
+					minutes++
+				}
+				after := w.Total()
+				hours := float64(n*minutes) / 60
+				b.ReportMetric(float64(o.episodes)/hours, "suspicions/node-h")
+				b.ReportMetric(float64(o.views)/hours, "seen/node-h")
+				b.ReportMetric(float64(len(o.dead)), "dead-that-froze")
+				b.ReportMetric(float64(after.BeatBytes-before.BeatBytes)/hours/3600, "beat-B/s/node")
+				b.ReportMetric(float64(after.RumorBytes-before.RumorBytes)/hours/3600, "rumor-B/s/node")
+				b.ReportMetric(float64(after.Bytes()-before.Bytes())/hours/3600, "B/s/node")
+			})
+		}
+	}
+}
+
+// ordeal is what happens to a network under test. The first nodes freeze, the last ones restart.
+type ordeal struct {
+	*sightings
+	frozen   int // how many freeze, the first ones
+	restarts int
+	down     int // that is about to start again; 0: none
+}
+
+func (o *ordeal) requireHealthyLive() {
+	for _, seen := range o.dead {
+		require.Less(o.t, seen.Member, o.frozen, "%+v; %s", seen, o.seed())
+	}
+}
+
+// freeze stops the first n nodes for 4 s.
+func (o *ordeal) freeze(n int) {
+	o.frozen = n
+	for node := range n {
+		o.Freeze(node, 4*time.Second)
+	}
+}
+
+// restart kills one node after the other, every other time, and starts it again the time after.
+func (o *ordeal) restart() {
+	if o.down != 0 {
+		o.Restart(o.down, o.restarts%2 == 0)
+		o.ill[o.down], o.down = false, 0
+		return
+	}
+	o.down = len(o.nodes) - 1 - o.restarts%(len(o.nodes)/2)
+	o.restarts++
+	o.ill[o.down] = true
+	o.Kill(o.down)
 }

@@ -18,7 +18,7 @@ type Config struct {
 	Nodes int
 	// Followers is how many of the nodes, the last ones, only read: they hold everything, pass rumors on and sync, but sign
 	// nothing, do not beat, judge nobody and are no members. Default 0, range 0 to Nodes-1. What a member holds of each other
-	// member is about 1.9 KB here, most of it as in a real node: 1,000 members take 4 GB, and networks that are larger than
+	// member is about 2.5 KB here, most of it as in a real node: 1,000 members take 5 GB, and networks that are larger than
 	// that have to be followers, whose cost depends on the members alone.
 	Followers int
 	// Degree is the number of overlay links of each node; all others, when there are no more. Default 8, what discovery
@@ -32,7 +32,7 @@ type Config struct {
 	// between two rumors it reorders them; frames of one stream stay in order.
 	Jitter time.Duration
 	// Loss is the probability that one transmission is lost, 0 to 0.9. A rumor is then gone, as when a pubsub queue is
-	// full; a frame of a stream is sent again after a time-out that doubles, and those behind it wait. Default 0.
+	// full; a frame of a stream is sent again, twice, after a time-out that doubles, and those behind it wait. Default 0.
 	Loss float64
 	// Duplicate is the probability that a rumor comes twice, the second time past the memory of what was seen. Default 0.
 	Duplicate float64

@@ -17,8 +17,10 @@
 //
 // What is as in package replica: flood of rumors, gap and pull, reconciliation by sketches, parts with cursors, forgetting with
 // quarantine, syncs on connect, by fingerprint, as backstop and, of followers, by polling, which wait for one another; beats
-// between neighbours with relayed ones, first sync at start, restart with kept or lost store, leaving. What is simpler:
-// every link is in the gossip mesh and there is no lazy IHAVE; the network is the overlay, and a lost link is dialled again;
+// between neighbours with relayed ones, accusations, probes, dials and knocks, refutations, first sync at start, restart with
+// kept or lost store, leaving. What is simpler: every node can be dialled by every other, and where no process runs the port
+// refuses, unless the whole machine is gone; every link is in the gossip mesh and there is no lazy IHAVE; the network is the
+// overlay, and a lost link is dialled again;
 // sizes are those of the wire's own encoding, without the headers of pubsub, streams and transports; bandwidth is endless
 // and handling a message takes no time. There are no byte budgets of syncs, no dormant copies, and no beats that lift a
 // quarantine; followers forget nobody.

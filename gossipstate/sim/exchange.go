@@ -8,44 +8,15 @@ import (
 	"github.com/p2pnode/p2pnode/gossipstate/wire"
 )
 
-// sketchOf is the sketch of a topic, kept up to date while this session needs it. A real node keeps one for every link all the
-// time, with the same cells: in a network of thousands they would be most of the memory.
-func (s *session) sketchOf(topic int) *reconcile.Sketch {
-	if s.sketched != topic {
-		s.unsketch()
-		t := s.p.topic[topic]
-		if t.sketched == nil {
-			t.sketched = reconcile.NewItems(s.p.rng)
-			for _, item := range t.items {
-				t.sketched.Put(*item)
-			}
-		}
-		t.sketching++
-		s.sketched, s.sketch = topic, t.sketched.Link(s.key, reconcile.MinPrefix)
-	}
-	return s.sketch
-}
-
-// unsketch ends the upkeep of the session's sketch, and of what the last one was made from.
-func (s *session) unsketch() {
-	if s.sketched < 0 {
-		return
-	}
-	t := s.p.topic[s.sketched]
-	t.sketched.Unlink(s.sketch)
-	if t.sketching--; t.sketching == 0 {
-		t.sketched = nil
-	}
-	s.sketched, s.sketch, s.view = -1, nil, nil
-}
+// sketchOf is the sketch of a topic for the session's link.
+func (s *session) sketchOf(topic int) *reconcile.Sketch { return s.p.sketch(s.link, topic) }
 
 // viewOf is what an exchange about a topic takes its cells from.
 func (s *session) viewOf(topic int) *reconcile.View {
-	k := s.sketchOf(topic)
-	if s.view == nil {
-		s.view = k.View(s.ours[topic].Owners, s.theirs[topic].Owners)
+	if s.views[topic] == nil {
+		s.views[topic] = s.sketchOf(topic).View(s.ours[topic].Owners, s.theirs[topic].Owners)
 	}
-	return s.view
+	return s.views[topic]
 }
 
 // findDifference begins to find out what differs on the topic under way.
@@ -65,7 +36,7 @@ func (s *session) ask() {
 	switch step.Ask {
 	case reconcile.SendItems:
 		s.decoder = nil
-		s.sendItems(wire.SyncItems{Topic: topic, Items: slices.Clone(s.p.set(s.p.topic[s.topic]))})
+		s.sendItems(wire.SyncItems{Topic: topic, Items: s.p.topic[s.topic].state.Items()})
 		return
 	case reconcile.AskCells:
 		var err error
@@ -162,7 +133,7 @@ func (s *session) answerItems(last *wire.SyncItems) {
 		}
 		diff = s.sketchOf(topic).Compare(s.items, hashes)
 	} else {
-		diff = reconcile.Compare(s.p.set(t), s.items)
+		diff = reconcile.Compare(t.state.Items(), s.items)
 	}
 	for i := range diff.Ask {
 		diff.Ask[i].Staged = t.state.Staged(diff.Ask[i].Owner, s.link.owner)

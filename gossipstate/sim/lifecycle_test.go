@@ -63,7 +63,7 @@ func TestARollingRestartIsNeverTakenForADeath(t *testing.T) {
 					require.False(t, w.Up(node), "node %d has stopped; %s", node, w.seed())
 					w.Restart(node, false)
 				}
-				w.within(5*time.Second, func() bool {
+				w.within(cfg.FirstSync+2*time.Second, func() bool { // it publishes without a sync where that was lost
 					return w.everywhere(func(int) liveness.Status { return liveness.Alive })
 				}, "one live generation of each node everywhere")
 			}
@@ -104,7 +104,8 @@ func (w *world) requireLeft(leavers []int) {
 		}
 	}
 	require.Equal(w.t, (len(w.nodes)-len(leavers))*len(leavers), views)
-	require.GreaterOrEqual(w.t, float64(left), 0.99*float64(views), "left in %d of %d views; %s", left, views, w.seed())
+	nearly := min(0.99*float64(views), float64(views-1)) // one word may still be under way
+	require.GreaterOrEqual(w.t, float64(left), nearly, "left in %d of %d views; %s", left, views, w.seed())
 }
 
 func TestACrashOfATenthIsSeenByAll(t *testing.T) {

@@ -15,11 +15,13 @@ const (
 
 // linkState is the protocol's part of a link.
 type linkState struct {
-	salt   wire.Salt              // our share of the link key
-	sets   [topics]*reconcile.Set // fingerprints, while beats run
-	key    reconcile.Key          // of sets
-	beats  *beatLink              // nil while no beat stream runs
-	served *bucket                // syncs it may open
+	salt     wire.Salt                 // our share of the link key
+	key      reconcile.Key             // zero until the peer's share is known
+	sketches [topics]*reconcile.Sketch // while beats or sessions run; made when they are needed first
+	sessions int                       // that run
+	beats    *beatLink                 // nil while no beat stream runs
+	served   *bucket                   // syncs it may open
+	asked    *bucket                   // probes that may cause a dial
 
 	serving   int                    // syncs it has open
 	giving    map[giving]wire.Digest // what syncs that run at one time have sent: both sides may begin one at once
@@ -28,7 +30,7 @@ type linkState struct {
 	syncPause time.Duration
 
 	beatsAt time.Time // not before it, open a beat stream
-	probed  time.Time // last probe of a late neighbour
+	knocked time.Time // last knock at a neighbour whose beat was late
 }
 
 // giving is what a sync sends: an owner's copy on a topic.
@@ -45,7 +47,7 @@ func (p *process) connected(e *edge, c *conn, side int) *link {
 	for i := range l.salt {
 		l.salt[i] = byte(p.rng.Uint32())
 	}
-	l.served = newBucket(syncRate, syncBurst, now)
+	l.served, l.asked = newBucket(syncRate, syncBurst, now), newBucket(probeRate, probeBurst, now)
 	l.syncAt = now
 	if p.me.published && p.node.id.Compare(peer.id) > 0 { // a node that starts waits for nobody
 		l.syncAt = now.Add(yieldSync)

@@ -15,19 +15,22 @@ import (
 
 // node is one identity with its disk. It runs as a process, or is down.
 type node struct {
-	index   int
-	follows bool // it only reads
-	id      wire.ID
-	key     ed25519.PrivateKey
-	edges   []*edge
-	proc    *process      // nil: down
-	starts  uint64        // processes so far
-	ahead   time.Duration // of its wall clock before the true time
-	frozen  time.Duration // no event of its process before it
-	since   time.Duration // when it was last started or thawed
-	disk    disk
-	said    history // what it signed, by topic
-	lost    bool    // it has lost its store once: what it says may fork
+	index    int
+	follows  bool // it only reads
+	id       wire.ID
+	key      ed25519.PrivateKey
+	edges    []*edge
+	proc     *process      // nil: down
+	starts   uint64        // processes so far
+	ahead    time.Duration // of its wall clock before the true time
+	frozen   time.Duration // no event of its process before it
+	host     host          // what answers at its address while no process of it runs
+	since    time.Duration // when it was last started or thawed
+	disk     disk
+	said     history // what it signed, by topic
+	lost     bool    // it has lost its store once: what it says may fork
+	slanders bool    // it accuses everybody
+	replays  bool    // it passes old beats on
 	Counters
 }
 
@@ -41,6 +44,15 @@ func newNode(s *Sim, index int, follows bool) *node {
 }
 
 func (n *node) sign(message []byte) []byte { return ed25519.Sign(n.key, message) }
+
+// host is the machine of a node.
+type host uint8
+
+const (
+	hostUp       host = iota // where no process runs, its port refuses
+	hostGone                 // nothing answers
+	hostAnothers             // a process under another key answers
+)
 
 // wall is what the node's wall clock shows at now. What measures time does not use it: that clock is steady.
 func (n *node) wall(now time.Time) time.Time { return now.Add(n.ahead) }
@@ -89,9 +101,13 @@ type process struct {
 
 	quarantine gossipstate.Quarantine // owners that were forgotten
 
-	beats     []wire.Beat // that go out with beat beatsAt of this node: it and those of others
-	beatsAt   uint32
-	beatsSize int // bytes
+	dials        []*dialing // that run or have just ended, in the order in which they began
+	dialsRunning int
+	dialsAsked   int  // for neighbours
+	stirred      bool // the failure detector was told something: see react
+	nextAccuse   time.Time
+	slandered    int         // members, so far
+	old          []wire.Beat // beats that came, to replay
 
 	synced        bool // one sync ended well
 	leaving       *leaving
@@ -111,10 +127,8 @@ type topic struct {
 	seen      bitset                  // rumors, by their numbers
 	newest    map[wire.ID]wire.Digest // of owners with a gap: the newest digest seen
 	held      []moment                // by node: what state is known to hold, to check it
-	items     []*wire.Item            // the reconciled set, sorted by owner; all nodes share what is the same
+	items     *reconcile.Items        // of what state holds: the set that is reconciled
 	sum       uint64                  // of what is held, to compare nodes at no cost
-	sketched  *reconcile.Items        // of items, while sessions need it
-	sketching int                     // how many do
 }
 
 const houseworkEvery = time.Second
@@ -123,9 +137,7 @@ const houseworkEvery = time.Second
 func (s *Sim) start(n *node) {
 	n.starts++
 	n.since = s.clock
-	judge := s.cfg.Liveness
-	judge.Alone = true // accusations are not published yet
-	live, err := liveness.New(judge, n.id, s.now())
+	live, err := liveness.New(s.cfg.Liveness, n.id, s.now())
 	if err != nil {
 		panic("sim: the configuration was checked: " + err.Error())
 	}
@@ -137,7 +149,7 @@ func (s *Sim) start(n *node) {
 		domain := wire.Domain{Network: Network, Topic: name}
 		p.topic[i] = &topic{
 			index: i, domain: domain, state: gossipstate.New(gossipstate.DefaultConfig(domain)),
-			newest: map[wire.ID]wire.Digest{},
+			items: reconcile.NewItems(p.rng), newest: map[wire.ID]wire.Digest{},
 		}
 	}
 	n.proc = p
@@ -172,7 +184,7 @@ func (p *process) load() {
 			p.s.fail("node %d: a stored copy of %s was not taken: %s, %v", p.node.index, v.Update().Digest.Owner, result.Outcome, err)
 			return
 		}
-		p.list(t, &v.Update().Digest)
+		t.list(&wire.Digest{}, &v.Update().Digest)
 		t.heldOf(p.s.byID[v.Update().Digest.Owner]).stored = true
 		if c.topic == members {
 			p.tellLiveness(&v.Update().Digest, c.heard, now)
@@ -224,7 +236,8 @@ func (p *process) tick() {
 	p.duePulls(now)
 	p.dueSyncs(now)
 	p.openBeats(now)
-	p.probeLate(now)
+	p.knockLate(now)
+	p.overdueDials(now)
 	p.timeouts(now)
 	if now.After(p.nextHousework) {
 		p.nextHousework = now.Add(houseworkEvery)
@@ -245,10 +258,8 @@ func (p *process) housework(now time.Time) {
 			t.rates = nil // a map keeps the room for all that it ever held
 		}
 	}
-	if p.live.Count(liveness.Dead)+p.live.Count(liveness.Left) > 0 { // else it looks at all members in vain
-		for _, owner := range p.live.ForgetCandidates(now) {
-			p.forget(owner, now)
-		}
+	for _, owner := range p.live.ForgetCandidates(now) {
+		p.forget(owner, now)
 	}
 	p.quarantine.Expire(now)
 }
@@ -266,7 +277,7 @@ func (p *process) forget(owner wire.ID, now time.Time) {
 		if d, _, held := t.state.Digest(owner); held {
 			t.state.Drop(owner)
 			*t.heldOf(p.s.byID[owner]) = moment{}
-			p.unlist(t, &d)
+			t.unlist(&d)
 		}
 	}
 	p.live.Forget(owner)

@@ -18,6 +18,11 @@ type Counters struct {
 	Beats, BeatBytes      uint64 // frames
 	BeatsForged           uint64 // taken for forged: a chain not known yet may have the same name
 
+	Accusations uint64 // lists published
+	Refutations uint64 // digests signed because a quorum accused it
+	Probes      uint64 // asked of neighbours
+	Dials       uint64 // of members that were silent
+
 	SyncsEqual, SyncsRepaired, SyncsFailed uint64 // as their initiator saw them
 	SyncsRefused                           uint64 // of others
 	Pulls                                  uint64
@@ -43,6 +48,8 @@ func (s *Sim) Total() Counters {
 		t.Rumors, t.RumorBytes = t.Rumors+c.Rumors, t.RumorBytes+c.RumorBytes
 		t.Syncs, t.SyncFrames, t.SyncBytes = t.Syncs+c.Syncs, t.SyncFrames+c.SyncFrames, t.SyncBytes+c.SyncBytes
 		t.Beats, t.BeatBytes, t.BeatsForged = t.Beats+c.Beats, t.BeatBytes+c.BeatBytes, t.BeatsForged+c.BeatsForged
+		t.Accusations, t.Refutations = t.Accusations+c.Accusations, t.Refutations+c.Refutations
+		t.Probes, t.Dials = t.Probes+c.Probes, t.Dials+c.Dials
 		t.SyncsEqual, t.SyncsRepaired = t.SyncsEqual+c.SyncsEqual, t.SyncsRepaired+c.SyncsRepaired
 		t.SyncsFailed += c.SyncsFailed
 		t.SyncsRefused, t.Pulls = t.SyncsRefused+c.SyncsRefused, t.Pulls+c.Pulls

@@ -40,6 +40,18 @@ func (s *Sim) Kill(node int) {
 	}
 }
 
+// Vanish is Kill of a node with its whole machine: nothing refuses a dial there.
+func (s *Sim) Vanish(node int) {
+	s.Kill(node)
+	s.nodes[node].host = hostGone
+}
+
+// Slander has the node accuse everybody from now on, in turn and for the newest sign of life that it knows, whatever it has found.
+func (s *Sim) Slander(node int) { s.nodes[node].slanders = true }
+
+// ReplayBeats has the node put old beats that it was given into every frame of its beat streams.
+func (s *Sim) ReplayBeats(node int) { s.nodes[node].replays = true }
+
 // Restart starts the node again, killing what runs; with lostStore it finds nothing on its disk.
 func (s *Sim) Restart(node int, lostStore bool) {
 	s.Kill(node)
@@ -49,7 +61,7 @@ func (s *Sim) Restart(node int, lostStore bool) {
 		n.said.forget()
 		n.lost = true
 	}
-	n.frozen = 0
+	n.frozen, n.host = 0, hostUp
 	s.start(n)
 }
 
@@ -58,7 +70,7 @@ func (s *Sim) Restart(node int, lostStore bool) {
 func (s *Sim) Replace(node int) int {
 	s.Kill(node)
 	old := s.nodes[node]
-	old.disk = disk{} // nobody reads it again
+	old.disk, old.host = disk{}, hostAnothers // nobody reads the disk again
 	n := s.add(old.follows)
 	n.edges, old.edges = old.edges, nil
 	for _, e := range n.edges {
@@ -99,7 +111,7 @@ func (s *Sim) Leave(node int) {
 		return
 	}
 	p.me.status = wire.Leaving
-	p.commitOwn(p.topic[members], nil, s.now())
+	p.commitOwn(p.topic[members], p.acquitting(), s.now())
 	for _, l := range p.links {
 		if l != nil {
 			p.leaving.asked++

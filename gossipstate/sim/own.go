@@ -31,7 +31,6 @@ func (p *process) renewChain(now time.Time) {
 	binary.BigEndian.PutUint64(seed[8:], p.rng.Uint64())
 	p.me.chain = liveness.NewChain(p.node.id, p.me.generation, seed, p.s.cfg.BeatLength)
 	p.me.t0 = now.Add(-p.me.interval)
-	p.beats, p.beatsAt, p.beatsSize = nil, 0, 0
 }
 
 // beat is the index of the newest beat that is due at now, 0 for none.
@@ -76,6 +75,7 @@ func (p *process) publishSelf() {
 		}
 	}
 	p.commitOwn(p.topic[members], mutations, now)
+	p.heedAll(now)
 	p.openBeats(now)
 	p.scheduleBeats(now)
 	p.renew(now)

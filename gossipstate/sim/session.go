@@ -36,16 +36,13 @@ type session struct {
 	p        *process
 	link     *link
 	stream   *stream
-	key      reconcile.Key
-	ours     []wire.SyncSummary // in this side's hello
-	theirs   []wire.SyncSummary // in the other side's hello
-	sketch   *reconcile.Sketch  // of the topic sketched
-	view     *reconcile.View    // of it
-	sketched int                // -1: none
-	repaired int                // updates applied here
-	staged   int                // parts of updates that were new here
-	given    int                // frames of updates sent
-	heard    time.Time          // when its last frame came
+	ours     []wire.SyncSummary      // in this side's hello
+	theirs   []wire.SyncSummary      // in the other side's hello
+	views    [topics]*reconcile.View // of the link's sketches, while an exchange runs
+	repaired int                     // updates applied here
+	staged   int                     // parts of updates that were new here
+	given    int                     // frames of updates sent
+	heard    time.Time               // when its last frame came
 
 	mismatched bool // the last update did not lead to its digest
 
@@ -67,19 +64,23 @@ type session struct {
 
 // startSession opens a stream over l for s.
 func (p *process) startSession(l *link, s *session) {
-	s.p, s.link, s.heard, s.sketched = p, l, p.s.now(), -1
+	s.p, s.link, s.heard = p, l, p.s.now()
 	if s.pull == nil {
 		s.topic = -1
 	}
 	s.stream = l.open(s, (*process).serveSync)
 	p.sessions = append(p.sessions, s)
+	l.sessions++
 	p.node.Syncs++
-	s.greet(nil)
+	s.greet(false)
 }
 
-// greet says hello; with a key, with fingerprints.
-func (s *session) greet(key *reconcile.Key) {
-	s.ours = s.p.summaries(s.link, key)
+// greet says hello, with fingerprints once the link is keyed by theirs.
+func (s *session) greet(keyed bool) {
+	s.ours = make([]wire.SyncSummary, topics)
+	for i := range s.ours {
+		s.ours[i] = s.p.summary(s.link, i, keyed)
+	}
 	s.send(&wire.SyncFrame{Hello: &wire.SyncHello{Salt: s.link.salt, Topics: s.ours}})
 }
 
@@ -93,7 +94,8 @@ func (p *process) serveSync(st *stream) receiver {
 	l.syncBegins()
 	p.syncsServed++
 	l.serving++
-	s := &session{p: p, link: l, stream: st, heard: p.s.now(), sketched: -1}
+	l.sessions++
+	s := &session{p: p, link: l, stream: st, heard: p.s.now()}
 	p.sessions = append(p.sessions, s)
 	return s
 }
@@ -127,7 +129,8 @@ func (s *session) over(ok bool) {
 		return
 	}
 	s.p.sessions = slices.Delete(s.p.sessions, i, i+1)
-	s.unsketch()
+	s.link.sessions--
+	s.p.unsketch(s.link)
 	if s.done == nil {
 		s.p.syncsServed--
 		s.link.serving--
@@ -153,23 +156,11 @@ func (p *process) timeouts(now time.Time) {
 	}
 }
 
-// summaries sums up every topic; with a key, with fingerprints.
-func (p *process) summaries(l *link, key *reconcile.Key) []wire.SyncSummary {
-	all := make([]wire.SyncSummary, topics)
-	for i, t := range p.topic {
-		all[i] = p.summary(t, l, key)
-	}
-	return all
-}
-
-func (p *process) summary(t *topic, l *link, key *reconcile.Key) wire.SyncSummary {
-	sum := wire.SyncSummary{Topic: topicNames[t.index], Owners: uint64(len(t.items))}
-	switch {
-	case key == nil:
-	case l.sets[t.index] != nil && l.key == *key: // kept up to date for the beats
-		sum.Fingerprint = l.sets[t.index].Fingerprint()
-	default:
-		sum.Fingerprint = reconcile.NewSet(*key, p.set(t)).Fingerprint()
+// summary sums up a topic for the peer of l; with its fingerprint when l is keyed.
+func (p *process) summary(l *link, topic int, keyed bool) wire.SyncSummary {
+	sum := wire.SyncSummary{Topic: topicNames[topic], Owners: uint64(p.topic[topic].items.Len())}
+	if keyed {
+		sum.Fingerprint = p.sketch(l, topic).Fingerprint()
 	}
 	return sum
 }
@@ -197,11 +188,11 @@ func (s *session) fault() {
 }
 
 func (s *session) hello(h *wire.SyncHello) {
-	s.key = reconcile.LinkKey(s.p.node.id, s.link.salt, s.link.owner, h.Salt)
+	s.link.key = reconcile.LinkKey(s.p.node.id, s.link.salt, s.link.owner, h.Salt)
 	s.theirs = h.Topics
 	switch {
 	case s.done == nil:
-		s.greet(&s.key)
+		s.greet(true)
 	case s.pull != nil:
 		s.send(&wire.SyncFrame{Wants: &wire.SyncWants{Topic: topicNames[s.topic], Wants: []wire.Want{*s.pull}}})
 	default:
@@ -213,7 +204,7 @@ func (s *session) hello(h *wire.SyncHello) {
 func (s *session) next() {
 	for s.topic++; s.topic < topics; s.topic++ {
 		t := s.p.topic[s.topic]
-		if s.p.summary(t, s.link, &s.key) == s.theirs[s.topic] {
+		if s.p.summary(s.link, s.topic, true) == s.theirs[s.topic] {
 			continue
 		}
 		if wants := s.begun(t); len(wants) > 0 {
@@ -276,6 +267,7 @@ func (s *session) answered(f *wire.SyncFrame) {
 		s.findDifference()
 	case f.Done:
 		s.sendUpdates(s.topic, s.wants, true)
+		s.wants = nil // they were of this topic
 		s.next()
 	default:
 		s.fault()

@@ -33,7 +33,6 @@ type Sim struct {
 	captured []*rumor      // while capture is set
 	capture  bool
 	verified map[[32]byte]*wire.Verified
-	set      []wire.Item // room for process.set
 	seen     []Seen
 	spread   Spread
 
@@ -158,6 +157,9 @@ func (s *Sim) step() {
 	s.events++
 	s.note(uint64(e.at))
 	e.do()
+	if e.to.running() {
+		e.to.react()
+	}
 }
 
 // after has do happen in d. It is an event of the process to: void once that is gone, put off while it is frozen.

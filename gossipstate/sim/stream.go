@@ -77,7 +77,7 @@ func (st *stream) pump(side int) {
 			st.resetFrom(side)
 			return
 		}
-		if s.chance(s.cfg.Loss) || s.separated(st.conn.edge.nodes[0], st.conn.edge.nodes[1]) {
+		if s.lost(e.tries > 0) || s.separated(st.conn.edge.nodes[0], st.conn.edge.nodes[1]) {
 			pause := min(retryMax, (3*st.conn.edge.latency+retryMin)<<min(e.tries, 16))
 			e.tries++
 			s.after(pause, st.conn.procs[side], func() {
@@ -95,6 +95,13 @@ func (st *stream) pump(side int) {
 		s.after(e.last-s.clock, st.conn.procs[1-side], func() { st.arrived(1-side, p) })
 	}
 	e.waiting = nil
+}
+
+// lost says whether a packet is lost: what is sent again after a time-out goes twice (RFC 9002, section 6.2.4, as quic-go
+// does it).
+func (s *Sim) lost(again bool) bool {
+	first := s.chance(s.cfg.Loss)
+	return first && (!again || s.chance(s.cfg.Loss))
 }
 
 // arrived hands a frame to the end at side.
