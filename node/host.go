@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/libp2p/go-libp2p"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -62,6 +63,7 @@ func (n *Node) makeHost(key crypto.PrivKey) error {
 	n.info.Listen = slices.DeleteFunc(n.host.Network().ListenAddresses(), func(addr multiaddr.Multiaddr) bool {
 		return !manet.IsThinWaist(addr) // the relay transport "listens" on /p2p-circuit
 	})
+	n.listening.Store(&n.info.Listen)
 	if err := n.checkListening(listen); err != nil {
 		return err
 	}
@@ -78,8 +80,11 @@ func multiaddrs(addrs []string) []multiaddr.Multiaddr {
 	return parsed
 }
 
-// announced is what the node tells others: what the host found, and what the configuration adds.
+// announced is what the node tells others: what the host found, as far as the interfaces agree, and what the configuration adds.
 func (n *Node) announced(found []multiaddr.Multiaddr) []multiaddr.Multiaddr {
+	if listening := n.listening.Load(); listening != nil { // not while the host is made
+		found = n.interfaces.amend(found, *listening, time.Now())
+	}
 	return append(found, multiaddrs(n.cfg.Network.Announce)...)
 }
 

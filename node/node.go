@@ -17,6 +17,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/connmgr"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/multiformats/go-multiaddr"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/p2pnode/p2pnode/bootstrap"
@@ -51,6 +52,9 @@ type Node struct {
 	damaged *store.CorruptError // what the store said when it was opened
 	release func() error        // of the data directory
 
+	interfaces *interfaces
+	listening  atomic.Pointer[[]multiaddr.Multiaddr] // of the host; nil until it is made
+
 	tracer    *meshTracer
 	stray     *strays
 	replica   *replica.Replica
@@ -72,7 +76,9 @@ func New(cfg Config, opts Options) (n *Node, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	n = &Node{cfg: cfg, log: opts.Logger, ready: make(chan struct{}), pools: map[string]*worker.Pool{}}
+	n = &Node{
+		cfg: cfg, log: opts.Logger, ready: make(chan struct{}), pools: map[string]*worker.Pool{}, interfaces: newInterfaces(),
+	}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
