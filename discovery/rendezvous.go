@@ -18,9 +18,10 @@ const (
 	eagerRetry = time.Second
 	maxRetry   = 30 * time.Second
 
-	// firstRenewal is the pause before the first renewal; it doubles up to Config.AdvertiseInterval. The nodes closest to the
-	// rendezvous change most while a network starts.
-	firstRenewal = 10 * time.Second
+	// firstRenewal is the pause before the first renewal; it grows fourfold up to Config.AdvertiseInterval. The nodes closest to
+	// the rendezvous change most while a network starts; to double it only made half of what a young network sends.
+	firstRenewal  = 10 * time.Second
+	renewalGrowth = 4
 )
 
 // router is what the rendezvous loops need of a DHT.
@@ -30,14 +31,15 @@ type router interface {
 	find(ctx context.Context, found func(peer.AddrInfo)) error
 }
 
-// backoff is a pause that doubles. Of each, a random share between a half and the whole is waited.
+// backoff is a pause that grows. Of each, a random share between a half and the whole is waited.
 type backoff struct {
 	first, most time.Duration
+	growth      time.Duration // factor; less than 2 means 2
 	now         time.Duration // last pause before jitter; 0 at the start
 }
 
 func (b *backoff) next() time.Duration {
-	b.now = min(max(b.first, 2*b.now), b.most)
+	b.now = min(max(b.first, max(b.growth, 2)*b.now), b.most)
 	return jitter(b.now)
 }
 
@@ -71,7 +73,7 @@ func pause(ctx context.Context, d time.Duration, wake <-chan struct{}, least tim
 func (d *Discovery) advertiseLoop(ctx context.Context, r router, wake <-chan struct{}) {
 	table := backoff{first: tableRetry, most: maxRetry}
 	failed := backoff{first: eagerRetry, most: maxRetry}
-	renewal := backoff{first: firstRenewal, most: d.cfg.AdvertiseInterval}
+	renewal := backoff{first: firstRenewal, most: d.cfg.AdvertiseInterval, growth: renewalGrowth}
 	for ctx.Err() == nil {
 		if r.size() == 0 {
 			renewal.reset()

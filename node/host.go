@@ -33,7 +33,11 @@ func (n *Node) makeHost(key crypto.PrivKey) error {
 			return err
 		}
 	}
-	connections, err := connmgr.NewConnManager(n.cfg.Network.LowPeers, n.cfg.Network.MaxPeers)
+	low, high := n.cfg.Network.LowPeers, n.cfg.Network.MaxPeers
+	if n.cfg.Membership.Quiet {
+		low, high = min(low, quietLowPeers), min(high, quietMaxPeers)
+	}
+	connections, err := connmgr.NewConnManager(low, high)
 	if err != nil {
 		return fmt.Errorf("connection manager: %w", err)
 	}
@@ -208,7 +212,7 @@ func (n *Node) makePubsub() error {
 	var err error
 	n.pubsub, err = pubsub.NewGossipSub(ctx, n.host,
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictSign),
-		pubsub.WithGossipSubParams(meshParams(n.cfg.Gossip.MeshSize)),
+		pubsub.WithGossipSubParams(meshParams(n.cfg.Gossip.MeshSize, n.cfg.Membership.Quiet)),
 		pubsub.WithFloodPublish(true), // the first hop reaches every peer on the topic, mesh or not
 		pubsub.WithMaxMessageSize(wire.MaxRumor+rumorOverhead),
 		pubsub.WithPeerOutboundQueueSize(outboundQueue),
@@ -223,8 +227,11 @@ func (n *Node) makePubsub() error {
 }
 
 // meshParams are gossipsub's parameters for a mesh of size d: it is kept between two less and twice as many.
-func meshParams(d int) pubsub.GossipSubParams {
+func meshParams(d int, quiet bool) pubsub.GossipSubParams {
 	p := pubsub.DefaultGossipSubParams()
+	if quiet {
+		p.HeartbeatInterval = quietHeartbeat
+	}
 	p.D, p.Dlo, p.Dhi = d, max(1, d-2), 2*d
 	p.Dout = max(0, min(d/2-1, p.Dlo-1))
 	p.Dscore = min(p.Dscore, d)

@@ -170,6 +170,9 @@ func (n *Node) join() error {
 	cfg.Liveness.SuspicionMin = n.cfg.Membership.SuspicionMin
 	cfg.Liveness.ForgetAfter = n.cfg.Membership.ForgetAfter
 	cfg.Liveness.Trusting = n.cfg.Profile != ProfileWAN
+	if n.cfg.Membership.Quiet {
+		quieten(&cfg)
+	}
 	cfg.FirstSync = 0
 	if len(n.cfg.Network.Bootstrap) > 0 {
 		cfg.FirstSync = firstSync
@@ -201,6 +204,9 @@ func (n *Node) makeDiscovery() error {
 	cfg := discovery.DefaultConfig()
 	cfg.Network, cfg.Profile, cfg.MDNS = n.cfg.Network.Name, discovery.Profile(n.cfg.Profile), n.cfg.Network.MDNS
 	cfg.Logger = n.log
+	if n.cfg.Membership.Quiet {
+		cfg.AdvertiseInterval, cfg.LookupInterval = quietAdvertise, quietLookup
+	}
 	var err error
 	n.discovery, err = discovery.New(n.host, cfg)
 	return err

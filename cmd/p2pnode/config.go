@@ -67,6 +67,7 @@ var configFlags = map[string]string{
 	"bootstrap":  "network.bootstrap",
 	"topic":      "network.topics",
 	"api":        "api.listen",
+	"quiet-node": "membership.quiet",
 	"log-level":  "log.level",
 	"log-format": "log.format",
 }

@@ -29,6 +29,7 @@ var settingNotes = map[string]string{
 	"network.max_peers":        "connections above which some are closed",
 	"network.low_peers":        "connections left after that",
 	"membership.beat_interval": "200ms to 10s",
+	"membership.quiet":         "fewer watchers and beats: idle cost over detection time",
 	"membership.phi_suspect":   "suspicion level of a silent member, 1 to 100",
 	"membership.suspicion_min": "time to refute, 2.5s to 10m",
 	"membership.forget_after":  "then a dead member's state is dropped, 1m to 720h",

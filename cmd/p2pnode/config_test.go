@@ -56,6 +56,26 @@ func TestFlagBeatsEnvironmentBeatsFileBeatsProfile(t *testing.T) {
 	require.False(t, cfg.Network.MDNS, "profile wan, named in the file")
 }
 
+func TestANodeIsMadeQuietByFlagEnvironmentOrFile(t *testing.T) {
+	for _, c := range []struct {
+		file string
+		env  map[string]string
+		args []string
+		want bool
+	}{
+		{},
+		{file: "[membership]\nquiet = true\n", want: true},
+		{env: map[string]string{"P2PNODE_MEMBERSHIP_QUIET": "true"}, want: true},
+		{args: []string{"--quiet-node"}, want: true},
+		{env: map[string]string{"P2PNODE_MEMBERSHIP_QUIET": "true"}, args: []string{"--quiet-node=false"}},
+	} {
+		cfg, said, err := load(t, c.file, c.env, c.args...)
+		require.NoError(t, err)
+		require.Empty(t, said)
+		require.Equal(t, c.want, cfg.Membership.Quiet)
+	}
+}
+
 func TestAListByFlagReplacesThatOfTheEnvironment(t *testing.T) {
 	cfg, _, err := load(t, "", map[string]string{"P2PNODE_NETWORK_TOPICS": "one,two"}, "--topic", "three")
 	require.NoError(t, err)

@@ -47,6 +47,7 @@ func addConfigFlags(f *pflag.FlagSet) {
 	f.String("name", "", "what others see in their tables (default: the host name)")
 	f.String("network", "", "network to be part of (default main)")
 	f.String("profile", "", "lan, wan or local (default lan)")
+	f.Bool("quiet-node", false, "cost as little as possible while idle, and notice failures later")
 	f.String("api", "", "where the API listens: unix:PATH or off")
 	f.String("log-level", "", "debug, info, warn or error (default info)")
 	f.String("log-format", "", "text or json (default text)")
