@@ -109,6 +109,7 @@ type target struct {
 
 	mu        sync.Mutex
 	connected bool
+	lost      time.Time         // since when it is not connected
 	failures  map[string]string // multiaddr with /p2p/ -> words
 	retry     time.Time         // of the next attempt; zero when none is due
 }
@@ -136,7 +137,7 @@ func New(h host.Host, cfg Config) (*Dialer, error) {
 			d.log.Info("bootstrap address skipped: it is this node's own", "addrs", info.Addrs)
 			continue
 		}
-		t := &target{info: info, changed: make(chan struct{}, 1)}
+		t := &target{info: info, changed: make(chan struct{}, 1), lost: time.Now()}
 		d.targets = append(d.targets, t)
 		d.byID[info.ID] = t
 	}
@@ -228,7 +229,7 @@ func (d *Dialer) awaitLoss(ctx context.Context, t *target) {
 		}
 	}
 	t.mu.Lock()
-	t.connected = false
+	t.connected, t.lost = false, time.Now()
 	t.mu.Unlock()
 	d.log.Info("bootstrap peer lost", "peer", t.info.ID)
 }
@@ -297,6 +298,7 @@ type State struct {
 	Connected int               // of these
 	Failures  map[string]string // multiaddr, as given, of peers not connected -> why the last attempt failed
 	Retry     time.Time         // of the earliest next attempt; zero when all are connected or being dialled
+	Alone     time.Time         // since when none is connected, New being the start; zero when one is, or none is wanted
 }
 
 // State returns how the bootstrap peers are now.
@@ -307,11 +309,17 @@ func (d *Dialer) State() State {
 		if t.connected {
 			s.Connected++
 		}
+		if t.lost.After(s.Alone) {
+			s.Alone = t.lost // the last one to go
+		}
 		maps.Copy(s.Failures, t.failures)
 		if !t.retry.IsZero() && (s.Retry.IsZero() || t.retry.Before(s.Retry)) {
 			s.Retry = t.retry
 		}
 		t.mu.Unlock()
+	}
+	if s.Connected > 0 {
+		s.Alone = time.Time{}
 	}
 	return s
 }

@@ -95,6 +95,7 @@ func TestDialerJoinsWhenAPeerComesUpAndRejoinsWhenItComesBack(t *testing.T) {
 		own, _ := newKey(t)
 		h := sim.host(t, "1.0.0.1", own)
 		addr := ma.StringCast("/ip4/1.0.0.2/udp/8000/quic-v1")
+		began := time.Now()
 		d := newDialer(t, h, peer.AddrInfo{ID: id, Addrs: []ma.Multiaddr{addr}})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
@@ -106,6 +107,7 @@ func TestDialerJoinsWhenAPeerComesUpAndRejoinsWhenItComesBack(t *testing.T) {
 			d.State().Failures)
 		within(t, 2*time.Minute, "four attempts", func() bool { return d.Counters().Timeout >= 4 })
 		require.Equal(t, 0, d.State().Connected)
+		require.Equal(t, began, d.State().Alone)
 		require.Equal(t, 1, d.State().Wanted)
 		select {
 		case <-d.Joined():
@@ -119,14 +121,17 @@ func TestDialerJoinsWhenAPeerComesUpAndRejoinsWhenItComesBack(t *testing.T) {
 		<-d.Joined()
 		require.Empty(t, d.State().Failures)
 		require.Zero(t, d.State().Retry)
+		require.Zero(t, d.State().Alone)
 		require.True(t, h.ConnManager().IsProtected(id, ""))
 		require.Equal(t, uint64(1), d.Counters().OK)
 
 		// Away and back.
 		time.Sleep(steady)
+		lost := time.Now()
 		require.NoError(t, b.Close())
 		within(t, time.Second, "the loss was noticed", func() bool { return d.State().Connected == 0 })
 		require.False(t, d.State().Retry.IsZero())
+		require.WithinRange(t, d.State().Alone, lost, lost.Add(time.Second))
 		within(t, time.Minute, "attempts go on", func() bool { return len(d.State().Failures) == 1 })
 		sim.host(t, "1.0.0.2", key)
 		within(t, 36*time.Second, "rejoined", func() bool { return d.State().Connected == 1 })

@@ -39,7 +39,7 @@ func TestTheOwnClockIsComparedWithTheMedianOfTheOthers(t *testing.T) {
 	} {
 		require.Equal(t, c.offset, clockOffset(c.members), name)
 		var details []string
-		for _, p := range clockProblems(c.members) {
+		for _, p := range clockProblems(c.members, time.Minute) {
 			require.Equal(t, CodeClockSkew, p.Code)
 			details = append(details, p.Detail)
 		}

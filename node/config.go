@@ -118,6 +118,10 @@ type MembershipConfig struct {
 	// ForgetAfter is the time after which the state of a dead or left member is dropped. 1m to 720h, the length of
 	// the quarantine that follows; default 24h. A value lives as long as its owner, plus this.
 	ForgetAfter time.Duration `toml:"forget_after"`
+
+	// MaxClockSkew is the difference of wall clocks from which people are warned. 1s to 24h; default 60s. No write is lost or
+	// refused for it. Raising it keeps quiet about times that are shown wrong, and about keys that expire early or late.
+	MaxClockSkew time.Duration `toml:"max_clock_skew"`
 }
 
 // GossipConfig is the section [gossip].
@@ -200,6 +204,7 @@ func DefaultConfig(profile string) Config {
 			PhiSuspect:   8,
 			SuspicionMin: 2500 * time.Millisecond,
 			ForgetAfter:  24 * time.Hour,
+			MaxClockSkew: time.Minute,
 		},
 		Gossip: GossipConfig{MeshSize: 6, AntiEntropy: 10 * time.Second},
 		State:  StateConfig{TombstoneTTL: 168 * time.Hour, History: 8},

@@ -93,6 +93,8 @@ func TestValidateNamesEachFault(t *testing.T) {
 		{"phi is not a number", func(c *Config) { c.Membership.PhiSuspect = math.NaN() }, "membership.phi_suspect"},
 		{"phi too low", func(c *Config) { c.Membership.PhiSuspect = 0.5 }, "membership.phi_suspect"},
 		{"suspicion too short", func(c *Config) { c.Membership.SuspicionMin = time.Second }, "membership.suspicion_min"},
+		{"clocks that always differ", func(c *Config) { c.Membership.MaxClockSkew = 999 * time.Millisecond }, "membership.max_clock_skew"},
+		{"clocks that never differ", func(c *Config) { c.Membership.MaxClockSkew = 25 * time.Hour }, "membership.max_clock_skew"},
 		{"forgetting too soon", func(c *Config) { c.Membership.ForgetAfter = time.Second }, "membership.forget_after"},
 		{"mesh too small", func(c *Config) { c.Gossip.MeshSize = 1 }, "gossip.mesh_size"},
 		{"anti-entropy too rare", func(c *Config) { c.Gossip.AntiEntropy = time.Hour }, "gossip.anti_entropy"},

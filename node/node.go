@@ -60,6 +60,7 @@ type Node struct {
 	replica   *replica.Replica
 	bootstrap *bootstrap.Dialer
 	discovery *discovery.Discovery
+	phis      phis
 	pools     map[string]*worker.Pool
 	workers   atomic.Pointer[[]nonce.Worker]
 
@@ -84,7 +85,7 @@ func New(cfg Config, opts Options) (n *Node, err error) {
 	}
 	n.info = Info{
 		Name: cfg.Node.Name, Network: cfg.Network.Name, Profile: cfg.Profile, Topics: cfg.Network.Topics,
-		Version: opts.Version, Home: cfg.DataDir, Started: time.Now(),
+		Version: opts.Version, Home: cfg.DataDir, Started: time.Now(), MaxClockSkew: cfg.Membership.MaxClockSkew,
 	}
 	if n.info.Name == "" {
 		n.info.Name = hostName()
@@ -226,6 +227,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return ended(n.describe(inner)) })
 	g.Go(func() error { return ended(n.followMembers(inner)) })
+	g.Go(func() error { return ended(n.samplePhi(inner)) })
 	g.Go(func() error { return ended(n.followRecords(inner)) })
 	g.Go(func() error { return n.stray.watch(inner) })
 	g.Go(func() error {

@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 
+	"github.com/p2pnode/p2pnode/gossipstate/liveness"
 	"github.com/p2pnode/p2pnode/gossipstate/replica"
 	"github.com/p2pnode/p2pnode/gossipstate/wire"
 	"github.com/p2pnode/p2pnode/nonce"
@@ -45,7 +46,7 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	}
 	s.ClockOffset = clockOffset(members)
 	s.Problems = slices.Concat(identityProblems(identity), storageProblems(storage),
-		n.problems(members, b.Wanted, b.Connected), clockProblems(members))
+		n.problems(members, b.Wanted, b.Connected), clockProblems(members, n.cfg.Membership.MaxClockSkew))
 	return s, nil
 }
 
@@ -133,13 +134,43 @@ func (n *Node) problems(members []replica.Member, wanted, connected int) []Probl
 			})
 		}
 		if m.Status == "suspect" {
-			all = append(all, Problem{
-				Level: "warn", Code: CodeMemberSuspected,
-				Detail: fmt.Sprintf("member %s is suspected (phi %.1f)", label(m), m.Phi), Hint: "p2pnode members",
-			})
+			all = append(all, suspected(m, members, time.Now()))
 		}
 	}
 	return all
+}
+
+// suspected says of a member that is suspect for how long, and how many of the others that could say so do.
+func suspected(m replica.Member, members []replica.Member, now time.Time) Problem {
+	witnesses := 0
+	for _, other := range members {
+		if other.ID != m.ID && (other.Status == "alive" || slices.Contains(m.Accusers, other.ID)) {
+			witnesses++
+		}
+	}
+	least := ""
+	if len(m.Accusers) >= liveness.MaxNamed {
+		least = "at least " // no more are named
+	}
+	return Problem{
+		Level: "warn", Code: CodeMemberSuspected, Hint: "p2pnode members " + suffix(m.ID, members),
+		Detail: fmt.Sprintf("member %s suspected for %s (phi %.1f) by %s%d of %d", label(m), roughly(now.Sub(m.Since)), m.Phi,
+			least, len(m.Accusers), witnesses),
+	}
+}
+
+// suffix is the end of a member's id that no other member's id has, at least 4 characters.
+func suffix(id peer.ID, members []replica.Member) string {
+	text := id.String()
+	for n := min(4, len(text)); n < len(text); n++ {
+		end := text[len(text)-n:]
+		if !slices.ContainsFunc(members, func(m replica.Member) bool {
+			return m.ID != id && (m.Name == end || strings.HasSuffix(m.ID.String(), end))
+		}) {
+			return end
+		}
+	}
+	return text
 }
 
 // identityProblems are those of this node's own key, worst first.
@@ -176,11 +207,16 @@ func storageProblems(s replica.Storage) []Problem {
 	}}
 }
 
+// label is what people call a member: its name, or else the ends of its id.
 func label(m replica.Member) string {
 	if m.Name != "" {
 		return m.Name
 	}
-	return m.ID.String()
+	id := m.ID.String()
+	if len(id) <= 12 {
+		return id
+	}
+	return id[:4] + "…" + id[len(id)-4:]
 }
 
 // Peers are the connected peers, one row each, sorted by id.

@@ -153,6 +153,7 @@ func (v *validator) tuning(c *Config) {
 	number(v, "membership.phi_suspect", c.Membership.PhiSuspect, 1, 100)
 	number(v, "membership.suspicion_min", c.Membership.SuspicionMin, 2500*time.Millisecond, 10*time.Minute)
 	number(v, "membership.forget_after", c.Membership.ForgetAfter, time.Minute, 720*time.Hour)
+	number(v, "membership.max_clock_skew", c.Membership.MaxClockSkew, time.Second, 24*time.Hour)
 	number(v, "gossip.mesh_size", c.Gossip.MeshSize, 2, 12)
 	number(v, "gossip.anti_entropy", c.Gossip.AntiEntropy, time.Second, 10*time.Minute)
 	number(v, "state.tombstone_ttl", c.State.TombstoneTTL, time.Minute, 8760*time.Hour)

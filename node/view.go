@@ -20,6 +20,8 @@ type Info struct {
 	Listen  []multiaddr.Multiaddr // what the host listens on, ports filled in
 	Addrs   []multiaddr.Multiaddr // what it tells others, without /p2p/
 	Started time.Time
+
+	MaxClockSkew time.Duration // difference of wall clocks to warn of
 }
 
 // Peer is one libp2p peer that this node has a connection to.

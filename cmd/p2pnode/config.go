@@ -164,6 +164,9 @@ func configFlag(f *pflag.Flag) (string, any) {
 	if list, ok := f.Value.(pflag.SliceValue); ok {
 		return key, list.GetSlice()
 	}
+	if on, err := strconv.ParseBool(f.Value.String()); err == nil && f.Value.Type() == "bool" {
+		return key, on
+	}
 	return key, f.Value.String()
 }
 

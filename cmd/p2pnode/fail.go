@@ -20,6 +20,9 @@ func (a *app) fail(ctx context.Context, cmd *cobra.Command, args []string, err e
 	if sig := (*signalError)(nil); errors.As(context.Cause(ctx), &sig) && errors.Is(err, context.Canceled) {
 		return signalExit(sig.signal)
 	}
+	if said := (saidError{}); errors.As(err, &said) {
+		return said.exit
+	}
 	e := explain(err, a)
 	if a.json || wantsJSON(args) {
 		text, err := json.Marshal(errorLine{errorFields{e.Code, e.Detail, e.Hint, e.Exit}})
@@ -41,6 +44,11 @@ func (a *app) fail(ctx context.Context, cmd *cobra.Command, args []string, err e
 	}
 	return e.Exit
 }
+
+// saidError is a failure that stdout has told already: only its exit code is left.
+type saidError struct{ exit int }
+
+func (e saidError) Error() string { return fmt.Sprintf("exit code %d", e.exit) }
 
 // errorLine is an error as --json writes it.
 type errorLine struct {

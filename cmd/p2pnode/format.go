@@ -53,11 +53,11 @@ func (a *app) status(s string) string {
 		return s
 	}
 	switch word, _, _ := strings.Cut(s, " "); word {
-	case "alive", "done", "up":
+	case "alive", "done", "up", "ok":
 		return text.FgGreen.Sprint(s)
-	case "suspect", "running", "silent":
+	case "suspect", "running", "silent", "warn":
 		return text.FgYellow.Sprint(s)
-	case "dead", "failed", "killed":
+	case "dead", "failed", "killed", "FAIL":
 		return text.FgRed.Sprint(s)
 	default:
 		return text.Faint.Sprint(s)

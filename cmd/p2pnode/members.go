@@ -76,20 +76,9 @@ func (a *app) showMembers(members []api.Member, full bool, now time.Time) error 
 		return nil
 	}
 	slices.SortStableFunc(members, func(x, y api.Member) int { return strings.Compare(x.Name, y.Name) })
-	t := a.table("NAME", "ID", "STATUS", "PHI", "HEARD", "VERSION", "CLOCK", "STATE", "TAGS")
-	var n api.MemberCount
+	t := a.table("NAME", "ID", "STATUS", "PHI", "HEARD", "GEN", "REACH", "VERSION", "CLOCK", "STATE", "TAGS")
 	equivocated := 0
 	for _, m := range members {
-		switch m.Status {
-		case "alive":
-			n.Alive++
-		case "suspect":
-			n.Suspect++
-		case "dead":
-			n.Dead++
-		case "left":
-			n.Left++
-		}
 		status, phi := m.Status, none
 		if m.Equivocated {
 			status += " !"
@@ -101,18 +90,51 @@ func (a *app) showMembers(members []api.Member, full bool, now time.Time) error 
 			phi = strconv.FormatFloat(m.Phi, 'f', 1, 64)
 		}
 		t.row(cell(m.Name, 20), a.id(m.ID, full), a.status(status), phi, age(m.LastHeard.Time, now),
-			cell(m.Version, 16), offset(m.ClockOffset), agreement(m), tags(m.Tags))
+			generation(m, now), firstOf(m.Reachability, none), cell(m.Version, 16), clock(m), agreement(m), tags(m.Tags))
 	}
 	if len(members) > 0 {
 		if err := t.write(); err != nil {
 			return err
 		}
 	}
-	a.printf("%s: %s  (* this node)\n", count(len(members), "member"), memberCount(n))
+	a.printf("%s: %s  (* this node)\n", count(len(members), "member"), memberCount(countMembers(members)))
 	if equivocated > 0 {
 		a.printf("! %s signed two histories under one version\n", count(equivocated, "member"))
 	}
 	return nil
+}
+
+func countMembers(members []api.Member) (n api.MemberCount) {
+	for _, m := range members {
+		switch m.Status {
+		case "alive":
+			n.Alive++
+		case "suspect":
+			n.Suspect++
+		case "dead":
+			n.Dead++
+		case "left":
+			n.Left++
+		}
+	}
+	return n
+}
+
+// generation says which life of a member this is: since when by its own clock, or else by the end of its number.
+func generation(m api.Member, now time.Time) string {
+	if began := age(m.Began.Time, now); began != none {
+		return began
+	}
+	digits := m.Generation.String()
+	return digits[max(0, len(digits)-6):]
+}
+
+// clock is the difference of a member's clock, marked when it is one to warn of.
+func clock(m api.Member) string {
+	if m.ClockSkewed {
+		return offset(m.ClockOffset) + "!"
+	}
+	return offset(m.ClockOffset)
 }
 
 // agreement says whether a member holds the same state, as far as its beats tell.
@@ -148,6 +170,12 @@ func (a *app) showMember(m api.MemberStory, now time.Time) error {
 			line("heard", "%s ago", age(m.LastHeard.Time, now))
 		}
 	}
+	if len(m.PhiHistory) > 0 {
+		line("phi", "%s  over the last %s", sparkline(m.PhiHistory), span(seconds(float64(len(m.PhiHistory))*m.PhiInterval)))
+	}
+	if len(m.Story) > 0 && m.Story[0].From == "" {
+		line("known", "for %s: %s", age(m.Story[0].At.Time, now), plain(m.Story[0].Reason))
+	}
 	if len(m.SuspectedBy) > 0 {
 		line("accused by", "%s", a.ids(m.SuspectedBy))
 	}
@@ -157,10 +185,20 @@ func (a *app) showMember(m api.MemberStory, now time.Time) error {
 	if m.Equivocated {
 		line("warning", "it has signed two histories under one version: its key is used twice, or it lies")
 	}
-	line("generation", "%s", m.Generation)
+	if m.Began.IsZero() {
+		line("generation", "%s", m.Generation)
+	} else {
+		line("generation", "%s, begun %s ago by its own clock", m.Generation, age(m.Began.Time, now))
+	}
 	line("version", "%s of its state on members", m.StateVersion)
+	for i, addr := range m.Addrs {
+		line([]string{"addresses", ""}[min(i, 1)], "%s", plain(addr))
+	}
+	if m.Reachability != "" {
+		line("reach", "%s, by these addresses", m.Reachability)
+	}
 	if m.ClockOffset != nil {
-		line("clock", "%s against this node's", offset(m.ClockOffset))
+		line("clock", "%s against this node's", clock(m.Member))
 	}
 	line("program", "%s", cell(firstOf(m.Agent, m.Version), 64))
 	switch {
@@ -175,9 +213,23 @@ func (a *app) showMember(m api.MemberStory, now time.Time) error {
 		a.printf("\nstory, as this node saw it\n")
 	}
 	for _, t := range m.Story {
-		a.printf("%s%s\n", a.transition(t.At.Time, t.Name, t.ID, t.From, t.To, t.Phi, t.Reason), a.grounds(t))
+		a.printf("%s%s\n", a.transition(t.At.Time, t.Name, t.ID, t.From, t.To, t.Phi, t.Reason), a.grounds(t.Accusers, t.Timeout, t.Refuter))
 	}
 	return nil
+}
+
+// usualPhi is what fills a sparkline: the phi from which members are suspect by default.
+const usualPhi = 8
+
+// sparkline draws numbers from 0 up, one character each; the highest is usualPhi, or the largest of them.
+func sparkline(numbers []float64) string {
+	bars := []rune("▁▂▃▄▅▆▇█")
+	top := max(usualPhi, slices.Max(numbers))
+	var b strings.Builder
+	for _, n := range numbers {
+		b.WriteRune(bars[int(max(0, n)/top*float64(len(bars)-1))])
+	}
+	return b.String()
 }
 
 // ids are shortened peer ids.
@@ -190,12 +242,12 @@ func (a *app) ids(ids []string) string {
 }
 
 // grounds says who accuses, and how long the accused has; or who has refuted that.
-func (a *app) grounds(t api.Transition) string {
+func (a *app) grounds(accusers []string, timeout float64, refuter string) string {
 	switch {
-	case len(t.Accusers) > 0:
-		return fmt.Sprintf("  by %s within %.1fs", a.ids(t.Accusers), t.Timeout)
-	case t.Refuter != "":
-		return "  thanks to " + shortID(t.Refuter)
+	case len(accusers) > 0:
+		return fmt.Sprintf("  by %s  timeout %s", a.ids(accusers), span(seconds(timeout)))
+	case refuter != "":
+		return "  thanks to " + shortID(refuter)
 	default:
 		return ""
 	}
@@ -204,6 +256,7 @@ func (a *app) grounds(t api.Transition) string {
 // watchMembers lists the members and then tells every change. What changes in the moment between the two is told by
 // neither: the API's stream begins with the present.
 func (a *app) watchMembers(ctx context.Context, node *api.Client, filter api.MemberFilter, full bool) error {
+	tagged := tagged{filter.Tag, map[string]bool{}}
 	if !a.json {
 		members, err := node.Members(ctx, filter)
 		if err != nil {
@@ -220,15 +273,48 @@ func (a *app) watchMembers(ctx context.Context, node *api.Client, filter api.Mem
 		if filter.Status != "" && t.To != filter.Status && t.From != filter.Status {
 			continue
 		}
+		if wanted, err := tagged.has(ctx, node, t.ID); err != nil {
+			return err
+		} else if !wanted {
+			continue
+		}
 		if a.json {
 			if err := a.writeJSON(t); err != nil {
 				return err
 			}
 			continue
 		}
-		a.printf("%s\n", a.transition(t.At.Time, t.Name, t.ID, t.From, t.To, t.Phi, t.Reason))
+		a.printf("%s%s\n", a.transition(t.At.Time, t.Name, t.ID, t.From, t.To, t.Phi, t.Reason), a.grounds(t.Accusers, t.Timeout, t.Refuter))
 	}
 	return ended(ctx)
+}
+
+// tagged knows the members that have a tag, or had it when they were last seen.
+type tagged struct {
+	tag  string // "": every member
+	seen map[string]bool
+}
+
+// has asks the node, since a tag may have come or gone with what has changed.
+func (s *tagged) has(ctx context.Context, node *api.Client, id string) (bool, error) {
+	if s.tag == "" {
+		return true, nil
+	}
+	all, err := node.Members(ctx, api.MemberFilter{})
+	if err != nil {
+		return false, err
+	}
+	with, err := node.Members(ctx, api.MemberFilter{Tag: s.tag})
+	if err != nil {
+		return false, err
+	}
+	for _, m := range all {
+		s.seen[m.ID] = false
+	}
+	for _, m := range with {
+		s.seen[m.ID] = true
+	}
+	return s.seen[id], nil
 }
 
 // transition is one line for a change of a member's status.

@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
+	"github.com/p2pnode/p2pnode/gossipstate/replica"
 	"github.com/p2pnode/p2pnode/node"
 )
 
@@ -135,6 +137,10 @@ type memberLine struct {
 	Phi    float64   `json:"phi"`
 	Reason string    `json:"reason"`
 	At     time.Time `json:"at"`
+
+	Accusers []string `json:"accusers"` // at a suspicion or death: whose accusations stand
+	Timeout  float64  `json:"timeout_seconds"`
+	Refuter  string   `json:"refuter"` // at the end of one: who brought the larger proof of life
 }
 
 func (a *app) showTransitions(ctx context.Context, n *node.Node) {
@@ -146,9 +152,24 @@ func (a *app) showTransitions(ctx context.Context, n *node.Node) {
 		switch {
 		case a.quiet || t.ID == self:
 		case a.json:
-			_ = a.writeJSON(memberLine{"member", t.ID.String(), t.Name, t.From, t.To, t.Phi, t.Reason, t.At.UTC()})
+			_ = a.writeJSON(newMemberLine(t))
 		default:
-			a.printf("%s\n", a.transition(t.At, t.Name, t.ID.String(), t.From, t.To, t.Phi, t.Reason))
+			l := newMemberLine(t)
+			a.printf("%s%s\n", a.transition(t.At, t.Name, l.ID, t.From, t.To, t.Phi, t.Reason), a.grounds(l.Accusers, l.Timeout, l.Refuter))
 		}
 	}
+}
+
+func newMemberLine(t replica.Transition) memberLine {
+	l := memberLine{
+		Type: "member", ID: t.ID.String(), Name: t.Name, From: t.From, To: t.To, Phi: min(t.Phi, math.MaxFloat64), Reason: t.Reason,
+		At: t.At.UTC(), Accusers: []string{}, Timeout: t.Timeout.Seconds(),
+	}
+	for _, id := range t.Accusers {
+		l.Accusers = append(l.Accusers, id.String())
+	}
+	if t.Refuter != "" {
+		l.Refuter = t.Refuter.String()
+	}
+	return l
 }

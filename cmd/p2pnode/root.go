@@ -15,7 +15,7 @@ const overview = `p2pnode: set a key or submit work on any node, and every node 
   p2pnode --node n5 state get hello
   p2pnode run --bootstrap ADDR                   run a node of your own
 
-Node      run  init  id  status  wait
+Node      run  init  id  status  health  wait
 Network   peers  members
 State     state set|get|del|ls|watch|digest|export|import|verify
 Work      work submit|ls|show|watch|cancel
@@ -59,7 +59,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetErr(a.err)
 	root.SetFlagErrorFunc(flagError)
 	a.globalFlags(root.PersistentFlags())
-	addGroup(root, groupNode, a.runCommand(), a.initCommand(), a.idCommand(), a.statusCommand(), a.waitCommand())
+	addGroup(root, groupNode, a.runCommand(), a.initCommand(), a.idCommand(), a.statusCommand(), a.healthCommand(), a.waitCommand())
 	addGroup(root, groupNetwork, a.peersCommand(), a.membersCommand())
 	addGroup(root, groupData, a.stateCommand(), a.workCommand())
 	addGroup(root, groupTestnet, a.testnetCommand())

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -107,11 +108,26 @@ func (a *app) showStatus(s api.Status, onlyProblems bool) error {
 	return a.showProblems(s.Problems)
 }
 
+// problemWidth is how wide a problem may be for its hint to stand beside it, so that most terminals show both.
+const problemWidth = 72
+
+// showProblems writes each problem with its hint beside it, hints in one column, or below it when it is too long for that.
 func (a *app) showProblems(problems []api.Problem) error {
+	width := 0
 	for _, p := range problems {
-		a.printf("  %-5s  %s\n", p.Level, plain(p.Detail))
-		if p.Hint != "" {
-			a.printf("         %s\n", plain(p.Hint))
+		if n := utf8.RuneCountInString(plain(p.Detail)); n <= problemWidth {
+			width = max(width, n)
+		}
+	}
+	for _, p := range problems {
+		detail := plain(p.Detail)
+		switch n := utf8.RuneCountInString(detail); {
+		case p.Hint == "":
+			a.printf("  %-5s %s\n", p.Level, detail)
+		case n <= problemWidth:
+			a.printf("  %-5s %s%s     %s\n", p.Level, detail, strings.Repeat(" ", width-n), plain(p.Hint))
+		default:
+			a.printf("  %-5s %s\n        %s\n", p.Level, detail, plain(p.Hint))
 		}
 	}
 	return nil

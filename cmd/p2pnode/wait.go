@@ -23,13 +23,14 @@ const (
 
 func (a *app) waitCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "wait ready|converged|members=N",
+		Use:   "wait ready|converged|members=N|members=N+",
 		Short: "Wait until something holds; say nothing when it does",
 		Long: `Wait until something holds; say nothing when it does.
 
-  ready       the node answers and takes part in its network
+  ready       the node is of use: it has synced with its network, or is the first, and its store takes writes
   converged   every live member holds the same state, of all topics of the node or of --topic
-  members=N   this node sees N members alive
+  members=N   this node sees N members alive, no more and no fewer
+  members=N+  this node sees N members alive, or more
 
 --timeout is 30s unless given. When it passes the exit code is 7, or 5 for converged, and the reason is told.`,
 		Args: exactArgs("what to wait for"),
@@ -41,11 +42,12 @@ func (a *app) waitCommand() *cobra.Command {
 			case "converged":
 				return a.waitFor(c.Context(), askPause, a.hasConverged)
 			case "members":
-				n, err := strconv.Atoi(number)
-				if err != nil || n < 0 {
-					return usageError("%q: write members=N, such as members=5", args[0])
+				digits, orMore := strings.CutSuffix(number, "+")
+				n, err := strconv.ParseUint(digits, 10, 31)
+				if err != nil {
+					return usageError("%q: write members=N, such as members=5, or members=N+ for at least N", args[0])
 				}
-				return a.waitFor(c.Context(), waitPause, func(ctx context.Context, node *api.Client) error { return hasMembers(ctx, node, n) })
+				return a.waitFor(c.Context(), waitPause, (&headcount{n: int(n), orMore: orMore}).holds)
 			default:
 				return usageError("can't wait for %q%s", args[0], didYouMean(what, []string{"ready", "converged", "members=N"}))
 			}
@@ -103,13 +105,60 @@ func isReady(ctx context.Context, c *api.Client) error {
 	return err
 }
 
-func hasMembers(ctx context.Context, c *api.Client, n int) error {
+const (
+	namedMissing = 8           // members that an error names
+	namedEvery   = time.Second // a list of all members costs the node more than their number
+)
+
+// headcount is a number of live members to wait for.
+type headcount struct {
+	n      int
+	orMore bool
+
+	missing string // who is not alive, in words
+	asked   time.Time
+}
+
+func (w *headcount) holds(ctx context.Context, c *api.Client) error {
 	s, err := c.Status(ctx)
 	if err != nil {
 		return err
 	}
-	if s.Members.Alive != n {
-		return notYet{node.NewError(node.CodeTimeout, nil, fmt.Sprintf("%s, not %d alive", memberCount(s.Members), n), "see 'p2pnode members'")}
+	alive := s.Members.Alive
+	if alive == w.n || w.orMore && alive > w.n {
+		return nil
+	}
+	why := fmt.Sprintf("%s, not %d alive", memberCount(s.Members), w.n)
+	if w.orMore {
+		why = fmt.Sprintf("%s, not %d or more alive", memberCount(s.Members), w.n)
+	}
+	if alive < w.n {
+		if err := w.lookForMissing(ctx, c); err != nil {
+			return err
+		}
+		why += w.missing
+	}
+	return notYet{node.NewError(node.CodeTimeout, nil, why, "see 'p2pnode members'")}
+}
+
+// lookForMissing asks whom the node knows besides those alive.
+func (w *headcount) lookForMissing(ctx context.Context, c *api.Client) error {
+	if time.Since(w.asked) < namedEvery {
+		return nil
+	}
+	members, err := c.Members(ctx, api.MemberFilter{})
+	if err != nil {
+		return err
+	}
+	var missing []string
+	for _, m := range members {
+		if m.Status != "alive" && len(missing) < namedMissing {
+			missing = append(missing, fmt.Sprintf("%s is %s", firstOf(plain(m.Name), shortID(m.ID)), m.Status))
+		}
+	}
+	w.missing, w.asked = "", time.Now()
+	if len(missing) > 0 {
+		w.missing = ": " + strings.Join(missing, ", ")
 	}
 	return nil
 }

@@ -85,8 +85,8 @@ func (c *Client) Livez(ctx context.Context) (Health, error) {
 	return get[Health](ctx, c, "/livez", nil)
 }
 
-// Readyz reports whether the node takes part in its network. When it does not, the Health says why and the error is an
-// *Error with the code not-ready.
+// Readyz reports whether the node is of use to others. When it is not, the Health says why and the error is an *Error with the
+// code not-ready.
 func (c *Client) Readyz(ctx context.Context) (Health, error) {
 	req, err := c.request(ctx, http.MethodGet, "/readyz", nil, nil)
 	if err != nil {
@@ -105,7 +105,12 @@ func (c *Client) Readyz(ctx context.Context) (Health, error) {
 	if err := json.Unmarshal(body, &h); err != nil || h.Checks == nil {
 		return Health{}, answerError(resp, body) // not a Health: what went wrong instead
 	}
-	return h, h.err()
+	return h, h.notReady()
+}
+
+// Health tells all that an operator may have to act on. That a check failed is no error.
+func (c *Client) Health(ctx context.Context) (Health, error) {
+	return get[Health](ctx, c, "/v1/health", nil)
 }
 
 // Status sums the node up.

@@ -155,12 +155,26 @@ func peerOf(p node.Peer) Peer {
 	return out
 }
 
-func memberOf(m replica.Member) Member {
+// maxAddrs bounds the addresses of a member that are listed: ordinary nodes have fewer than ten.
+const maxAddrs = 16
+
+// memberOf converts a member; skew is the difference of clocks to warn of.
+func memberOf(m replica.Member, reach node.Reach, skew time.Duration) Member {
 	out := Member{
 		ID: text(m.ID), Name: m.Name, Self: m.Self, Status: m.Status, Phi: min(finite(m.Phi), maxPhi), LastHeard: stamp(m.Heard),
 		Generation: Uint64(m.Generation), StateVersion: Uint64(m.Version), Agent: m.Agent,
 		Neighbour: m.Neighbour, Agrees: m.Agrees, Equivocated: m.Equivocated, Tags: map[string]string{},
 		Since: stamp(m.Since), SuspectedBy: list(m.Accusers, text), Refuter: text(m.Refuter), RefutedAt: stamp(m.Refuted),
+		Began: began(uint64(m.Generation)), Reachability: reach.Status, Addrs: []string{},
+	}
+	for _, addr := range reach.Addrs[:min(len(reach.Addrs), maxAddrs)] {
+		out.Addrs = append(out.Addrs, addr.String())
+	}
+	if reach.Protocol > 0 {
+		out.Protocol = &reach.Protocol
+	}
+	if m.Self || m.Neighbour && m.Agrees {
+		out.StateLag = new(int)
 	}
 	out.Version, _ = strings.CutPrefix(m.Agent, "p2pnode/")
 	if out.Version == m.Agent {
@@ -168,9 +182,20 @@ func memberOf(m replica.Member) Member {
 	}
 	if m.ClockKnown {
 		out.ClockOffset = inSeconds(&m.Clock)
+		out.ClockSkewed = m.Clock.Abs() >= skew
 	}
 	maps.Copy(out.Tags, m.Tags)
 	return out
+}
+
+// began is when a generation was made: nodes put the seconds since 1970 above 16 bits of chance. It is none for a generation
+// that says before 2020 or after tomorrow, which was made in another way, or by a clock that is of no use.
+func began(generation uint64) Time {
+	at := time.Unix(int64(generation>>16), 0)
+	if at.Year() < 2020 || time.Until(at) > 24*time.Hour {
+		return Time{}
+	}
+	return Time{at}
 }
 
 // inSeconds is d in seconds, nil for nil.

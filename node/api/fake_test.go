@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -33,6 +34,9 @@ type fakeNode struct {
 	ready       chan struct{}
 	status      node.Status
 	statusErr   error
+	readiness   []node.Check
+	health      []node.Check
+	reach       map[peer.ID]node.Reach
 	peers       []node.Peer
 	members     []replica.Member
 	transitions chan replica.Transition
@@ -84,6 +88,29 @@ func (n *fakeNode) Status(context.Context) (node.Status, error) {
 	defer n.mu.Unlock()
 	return n.status, n.statusErr
 }
+
+func (n *fakeNode) Readiness(context.Context) []node.Check {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.readiness
+}
+
+func (n *fakeNode) Health(context.Context) []node.Check { return n.health }
+
+func (n *fakeNode) setReadiness(checks ...node.Check) {
+	n.mu.Lock()
+	n.readiness = checks
+	n.mu.Unlock()
+}
+
+func (n *fakeNode) PhiHistory(member peer.ID) []float64 {
+	if member != testPeer(2) {
+		return nil
+	}
+	return []float64{0, 0.3, 9.1, math.Inf(1)}
+}
+
+func (n *fakeNode) Reach(context.Context) (map[peer.ID]node.Reach, error) { return n.reach, nil }
 
 func (n *fakeNode) Members(context.Context) ([]replica.Member, error) { return n.members, nil }
 

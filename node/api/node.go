@@ -17,6 +17,12 @@ type Node interface {
 	Info() node.Info
 	Ready() <-chan struct{} // closed once the node runs
 	Status(ctx context.Context) (node.Status, error)
+	Readiness(ctx context.Context) []node.Check
+	Health(ctx context.Context) []node.Check
+	// PhiHistory is the suspicion level of a member over the last minute, a sample every node.PhiEvery, oldest first.
+	PhiHistory(member peer.ID) []float64
+	// Reach says of the members that tell an address how they can be reached.
+	Reach(ctx context.Context) (map[peer.ID]node.Reach, error)
 	Peers() []node.Peer
 	Metrics() []node.Metric
 	Members(ctx context.Context) ([]replica.Member, error)

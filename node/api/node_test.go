@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/require"
 
@@ -133,6 +134,12 @@ func TestPeersAreListedByID(t *testing.T) {
 func TestMembersByStatusAndTag(t *testing.T) {
 	n := newFakeNode()
 	n.members[2].Phi = math.Inf(1)
+	n.members[1].Neighbour, n.members[1].ClockKnown, n.members[1].Clock = true, true, -2*time.Minute
+	n.members[0].Generation = 1_795_000_000<<16 | 77
+	n.info.MaxClockSkew = time.Minute
+	n.reach = map[peer.ID]node.Reach{testPeer(1): {
+		Addrs: []multiaddr.Multiaddr{multiaddr.StringCast("/ip4/203.0.113.7/tcp/4747")}, Status: node.ReachPublic, Protocol: 1,
+	}}
 	s := serve(t, n)
 	for name, c := range map[string]struct {
 		filter MemberFilter
@@ -171,6 +178,21 @@ func TestMembersByStatusAndTag(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "0.1.0", m.Version)
 	require.True(t, m.Self)
+	require.Equal(t, time.Unix(1_795_000_000, 0).UTC(), m.Began.Time)
+	require.Equal(t, "public", m.Reachability)
+	require.Equal(t, []string{"/ip4/203.0.113.7/tcp/4747"}, m.Addrs)
+	require.Equal(t, new(1), m.Protocol)
+	require.Equal(t, new(0), m.StateLag)
+	m, err = s.client.Member(t.Context(), "n2")
+	require.NoError(t, err)
+	require.True(t, m.ClockSkewed)
+	require.Equal(t, []float64{0, 0.3, 9.1, maxPhi}, m.PhiHistory)
+	require.InDelta(t, 2, m.PhiInterval, 0)
+	require.Contains(t, s.raw("GET", "/v1/members/n1", "").body, `"phi_history":[]`)
+	require.Nil(t, m.Protocol)
+	require.Nil(t, m.StateLag, "it differs, by how much its beats do not say")
+	require.True(t, m.Began.IsZero(), "that generation tells no time")
+	require.Contains(t, s.raw("GET", "/v1/members/n2", "").body, `"addrs":[]`)
 }
 
 func TestMemberIsFoundByWhatPeopleWrite(t *testing.T) {
@@ -192,32 +214,6 @@ func TestMemberIsFoundByWhatPeopleWrite(t *testing.T) {
 		_, err := s.client.Member(t.Context(), who)
 		require.Equal(t, code, codeOf(t, err), who)
 	}
-}
-
-func TestReadyWhenStartedJoinedAndWithSpace(t *testing.T) {
-	n := newFakeNode()
-	n.ready = make(chan struct{})
-	s := serve(t, n)
-	_, err := s.client.Livez(t.Context())
-	require.NoError(t, err)
-	h, err := s.client.Readyz(t.Context())
-	require.Equal(t, node.CodeNotReady, codeOf(t, err))
-	require.Equal(t, "fail", h.Status)
-	require.Equal(t, Check{"started", "fail", "the node is starting"}, h.Checks[0])
-	require.Equal(t, http.StatusServiceUnavailable, s.raw("GET", "/readyz", "").status)
-
-	close(n.ready)
-	h, err = s.client.Readyz(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, "ok", h.Status)
-	require.Equal(t, http.StatusOK, s.raw("GET", "/readyz", "").status)
-
-	n.setStatus(node.Status{Bootstrap: node.Bootstrap{Wanted: 2}})
-	_, err = s.client.Readyz(t.Context())
-	require.ErrorContains(t, err, "0 of 2 bootstrap peers connected")
-	n.setStatus(node.Status{Joined: true, Problems: []node.Problem{{Code: node.CodeDiskFull, Detail: "no space"}}})
-	_, err = s.client.Readyz(t.Context())
-	require.ErrorContains(t, err, "storage: no space")
 }
 
 func TestEveryErrorOfTheNodeHasItsCode(t *testing.T) {
@@ -306,7 +302,7 @@ func TestOpenAPIDescribesEveryPath(t *testing.T) {
 	require.Equal(t, "3.1.0", doc["openapi"])
 	paths := doc["paths"].(map[string]any)
 	for path, methods := range map[string][]string{
-		"/livez": {"get"}, "/readyz": {"get"}, "/v1/status": {"get"}, "/v1/node": {"get"}, "/v1/version": {"get"},
+		"/livez": {"get"}, "/readyz": {"get"}, "/v1/health": {"get"}, "/v1/status": {"get"}, "/v1/node": {"get"}, "/v1/version": {"get"},
 		"/v1/peers": {"get"}, "/v1/members": {"get"}, "/v1/members/{id}": {"get"}, "/v1/events": {"get"},
 		"/v1/state": {"get"}, "/v1/state/{key}": {"get", "put", "delete"}, "/v1/watch/state": {"get"}, "/v1/digest": {"get"},
 		"/v1/jobs": {"get", "post"}, "/v1/jobs/{id}": {"get"}, "/v1/jobs/{id}/cancel": {"post"}, "/v1/jobs/{id}/events": {"get"},

@@ -20,6 +20,7 @@ type output[T any] struct{ Body T }
 
 // register declares every operation.
 func (s *Server) register(api huma.API) {
+	s.registerHealth(api)
 	s.registerNode(api)
 	s.registerMembers(api)
 	s.registerState(api)
@@ -29,12 +30,6 @@ func (s *Server) register(api huma.API) {
 }
 
 func (s *Server) registerNode(api huma.API) {
-	huma.Register(api, operation(api, http.MethodGet, "/livez", "livez", "The process serves requests"),
-		func(context.Context, *struct{}) (*output[Health], error) {
-			return &output[Health]{Health{Status: "ok", Checks: []Check{}}}, nil
-		})
-	huma.Register(api, operation(api, http.MethodGet, "/readyz", "readyz", "The node takes part in its network; 503 if not"),
-		s.readyz)
 	huma.Register(api, operation(api, http.MethodGet, "/v1/status", "status", "The node, summed up"), s.status)
 	huma.Register(api, operation(api, http.MethodGet, "/v1/node", "node", "What the node is"),
 		func(context.Context, *struct{}) (*output[NodeInfo], error) {
@@ -55,50 +50,8 @@ func (s *Server) registerNode(api huma.API) {
 	huma.Register(api, stop, func(context.Context, *struct{}) (*output[Health], error) {
 		s.cfg.Logger.Info("stopping: asked to by the API")
 		s.cfg.Stop()
-		return &output[Health]{Health{Status: "ok", Checks: []Check{}}}, nil
+		return &output[Health]{Health{Status: node.CheckOK, Checks: []Check{}}}, nil
 	})
-}
-
-// healthOutput is a Health with the status that goes with it.
-type healthOutput struct {
-	Status int
-	Body   Health
-}
-
-func (s *Server) readyz(ctx context.Context, _ *struct{}) (*healthOutput, error) {
-	out := &healthOutput{http.StatusOK, Health{Status: "ok"}}
-	check := func(name, fault string) {
-		c := Check{Name: name, Status: "ok", Detail: fault}
-		if fault != "" {
-			c.Status = "fail"
-			out.Status, out.Body.Status = http.StatusServiceUnavailable, "fail"
-		}
-		out.Body.Checks = append(out.Body.Checks, c)
-	}
-	select {
-	case <-s.node.Ready():
-		check("started", "")
-	default:
-		check("started", "the node is starting")
-		return out, nil // its status would have to wait
-	}
-	st, err := s.node.Status(ctx)
-	if err != nil {
-		check("running", clip(err.Error()))
-		return out, nil
-	}
-	var joined, storage string
-	if !st.Joined {
-		joined = fmt.Sprintf("%d of %d bootstrap peers connected", st.Bootstrap.Connected, st.Bootstrap.Wanted)
-	}
-	for _, p := range st.Problems {
-		if p.Code == node.CodeDiskFull {
-			storage = p.Detail
-		}
-	}
-	check("joined", joined)
-	check("storage", storage)
-	return out, nil
 }
 
 func (s *Server) status(ctx context.Context, _ *struct{}) (*output[Status], error) {
@@ -122,12 +75,12 @@ type membersInput struct {
 }
 
 func (s *Server) members(ctx context.Context, in *membersInput) (*output[Page[Member]], error) {
-	all, err := s.node.Members(ctx)
+	all, err := s.allMembers(ctx)
 	if err != nil {
-		return nil, s.fail(err, "")
+		return nil, err
 	}
 	name, value, withValue := strings.Cut(in.Tag, "=")
-	chosen := slices.DeleteFunc(list(all, memberOf), func(m Member) bool {
+	chosen := slices.DeleteFunc(all, func(m Member) bool {
 		if in.Status != "" && m.Status != in.Status {
 			return true
 		}
@@ -136,6 +89,19 @@ func (s *Server) members(ctx context.Context, in *membersInput) (*output[Page[Me
 	})
 	slices.SortFunc(chosen, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
 	return &output[Page[Member]]{Page[Member]{Items: chosen}}, nil
+}
+
+func (s *Server) allMembers(ctx context.Context) ([]Member, error) {
+	all, err := s.node.Members(ctx)
+	if err != nil {
+		return nil, s.fail(err, "")
+	}
+	reach, err := s.node.Reach(ctx)
+	if err != nil {
+		return nil, s.fail(err, "")
+	}
+	skew := s.node.Info().MaxClockSkew
+	return list(all, func(m replica.Member) Member { return memberOf(m, reach[m.ID], skew) }), nil
 }
 
 type memberInput struct {
@@ -147,19 +113,22 @@ func (s *Server) member(ctx context.Context, in *memberInput) (*output[MemberSto
 	if err != nil {
 		return nil, err
 	}
-	all, err := s.node.Members(ctx)
+	all, err := s.allMembers(ctx)
 	if err != nil {
-		return nil, s.fail(err, "")
+		return nil, err
 	}
 	for _, m := range all {
-		if m.ID != id {
+		if m.ID != id.String() {
 			continue
 		}
 		story, err := s.node.Story(ctx, id)
 		if err != nil && !errors.Is(err, replica.ErrNotFound) { // it may have been forgotten a moment ago
 			return nil, s.fail(err, "")
 		}
-		return &output[MemberStory]{MemberStory{memberOf(m), list(story, transitionOf)}}, nil
+		return &output[MemberStory]{MemberStory{
+			Member: m, Story: list(story, transitionOf), PhiInterval: node.PhiEvery.Seconds(),
+			PhiHistory: list(s.node.PhiHistory(id), func(phi float64) float64 { return min(finite(phi), maxPhi) }),
+		}}, nil
 	}
 	return nil, unknownMember(in.ID)
 }

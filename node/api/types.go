@@ -5,10 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
-
-	"github.com/p2pnode/p2pnode/node"
 )
 
 // Uint64 is a 64-bit number that travels in JSON as a decimal string, since readers of JSON numbers lose what is
@@ -58,33 +55,6 @@ func (t *Time) UnmarshalJSON(text []byte) error {
 type Page[T any] struct {
 	Items      []T     `json:"items"`
 	NextCursor *string `json:"next_cursor"`
-}
-
-// Check is one line of a Health.
-type Check struct {
-	Name   string `json:"name"`
-	Status string `json:"status" enum:"ok,fail"`
-	Detail string `json:"detail,omitempty"`
-}
-
-// Health answers /livez and /readyz.
-type Health struct {
-	Status string  `json:"status" enum:"ok,fail"`
-	Checks []Check `json:"checks"`
-}
-
-// err is nil for a Health that is ok.
-func (h *Health) err() error {
-	var failed []string
-	for _, c := range h.Checks {
-		if c.Status != "ok" {
-			failed = append(failed, c.Name+": "+c.Detail)
-		}
-	}
-	if len(failed) == 0 {
-		return nil
-	}
-	return problem(node.CodeNotReady, "the node is not ready: "+strings.Join(failed, "; "), "p2pnode status")
 }
 
 // Protocol is the range of protocol versions a node understands and the one it speaks.
@@ -249,12 +219,21 @@ type Member struct {
 	Refuter      string            `json:"refuter"`              // who brought the proof of life that last ended a suspicion or death; "": nobody
 	RefutedAt    Time              `json:"refuted_at"`           // null: never
 	Tags         map[string]string `json:"tags"`
+
+	Began        Time     `json:"began"`        // when that life began by its own clock, as the generation tells; null: it tells none
+	Reachability string   `json:"reachability"` // by the addresses it tells: public, private; "": it tells none
+	Addrs        []string `json:"addrs"`        // multiaddrs it tells, at most 16
+	Protocol     *int     `json:"protocol"`     // the newest version of the sync protocol that it speaks; null: never connected
+	ClockSkewed  bool     `json:"clock_skewed"` // clock_offset_seconds is one to warn of
+	StateLag     *int     `json:"state_lag"`    // 0: it holds what this node holds; null: not known, or it differs
 }
 
 // MemberStory is a member with what became of it since this node started: at most its last 16 changes, oldest first.
 type MemberStory struct {
 	Member
-	Story []Transition `json:"story"`
+	Story       []Transition `json:"story"`
+	PhiHistory  []float64    `json:"phi_history"`          // over the last minute, oldest first; empty: neither a neighbour nor suspected
+	PhiInterval float64      `json:"phi_interval_seconds"` // between two of those
 }
 
 // Transition is a change of a member's status. From is "" when the member is new.
