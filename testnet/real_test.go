@@ -322,8 +322,13 @@ func TestRestartedNodeIsAccepted(t *testing.T) {
 			if c.losesFile {
 				require.NoError(t, os.Remove(filepath.Join(n.l.home("n2"), "state.db")))
 			}
+			began := time.Now()
 			_, err := Restart(t.Context(), n.o, "n2")
 			require.NoError(t, err)
+			n.everywhere(n.within(20*time.Second), []string{"n1", "n3"}, "n2", "accepted", func(m api.MemberStory) bool {
+				return m.Status == "alive" && uint64(m.Generation) > before
+			})
+			t.Logf("accepted after %v", time.Since(began))
 			n.agree(n.within(20 * time.Second))
 
 			for _, name := range []string{"n1", "n3"} {
@@ -364,10 +369,9 @@ func TestNodeThatIsToldToEndHasLeft(t *testing.T) {
 	for _, name := range others {
 		seen = append(seen, n.record(name, "n3"))
 	}
+	told := time.Now()
 	n.terminate("n3")
-	for _, name := range others {
-		n.becomes(n.within(20*time.Second), name, "n3", "left")
-	}
+	n.measured("left", n.everywhere(n.within(20*time.Second), others, "n3", "left", is("left")).delays("left", told))
 	for i, name := range others {
 		require.NotContains(t, seen[i](), "dead", "as %s saw it", name)
 	}

@@ -215,13 +215,17 @@ type child struct {
 
 // spawn starts a node's process in a session of its own. Its end is collected whenever it comes, while this program lives.
 func (l layout) spawn(n planned, bootstrap []string) (*child, error) {
+	return l.spawnBy((*exec.Cmd).Start, n, bootstrap, "--profile", "local", "--listen", n.tcpAddress(), "--listen", n.address())
+}
+
+// spawnBy is spawn with another way to start a process, and other flags.
+func (l layout) spawnBy(start func(*exec.Cmd) error, n planned, bootstrap []string, flags ...string) (*child, error) {
 	log, err := os.OpenFile(l.log(n.Name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	args := []string{"run", "--home", l.home(n.Name), "--profile", "local", "--network", l.network(), "--name", n.Name,
-		"--listen", n.tcpAddress(), "--listen", n.address()}
+	args := append([]string{"run", "--home", l.home(n.Name), "--network", l.network(), "--name", n.Name}, flags...)
 	for _, addr := range bootstrap {
 		args = append(args, "--bootstrap", addr)
 	}
@@ -230,7 +234,7 @@ func (l layout) spawn(n planned, bootstrap []string) (*child, error) {
 	cmd.Dir = l.home(n.Name)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
+	if err := start(cmd); err != nil {
 		return nil, node.NewError(node.CodeTestnetFailed, err, fmt.Sprintf("start %s: %v", n.Name, err), "")
 	}
 	c := &child{l: l, name: n.Name, exited: make(chan struct{})}
