@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+	"github.com/libp2p/zeroconf/v2"
 )
 
 // maxOffers is how many found peers may wait for the connector: as many as one look-up finds.
@@ -25,6 +26,7 @@ type Discovery struct {
 	log    *slog.Logger
 	offers chan peer.AddrInfo
 	count  counts
+	browse browse
 	router atomic.Pointer[kademlia] // nil unless running
 }
 
@@ -36,7 +38,9 @@ func New(h host.Host, cfg Config) (*Discovery, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Discovery{host: h, cfg: cfg, log: cfg.Logger, offers: make(chan peer.AddrInfo, maxOffers)}, nil
+	return &Discovery{
+		host: h, cfg: cfg, log: cfg.Logger, offers: make(chan peer.AddrInfo, maxOffers), browse: zeroconf.Browse,
+	}, nil
 }
 
 // Run takes part in the network's DHT, looks for other nodes and dials them until ctx is done. It returns nil after its
@@ -57,17 +61,18 @@ func (d *Discovery) Run(ctx context.Context) error {
 	defer d.router.Store(nil)
 
 	var wg sync.WaitGroup
-	advertise, lookup := make(chan struct{}, 1), make(chan struct{}, 1)
+	advertise, lookup, local := make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1)
 	c := &connector{
 		Discovery: d,
 		table:     newCandidates(d.host.ID(), d.cfg.Candidates, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))),
 		results:   make(chan dialed),
 	}
-	wg.Go(func() { c.run(ctx, sub.Out(), advertise, lookup) })
+	wg.Go(func() { c.run(ctx, sub.Out(), advertise, lookup, local) })
 	wg.Go(func() { d.advertiseLoop(ctx, k, advertise) })
 	wg.Go(func() { d.lookupLoop(ctx, k, lookup) })
 	if d.cfg.MDNS {
-		wg.Go(func() { d.mdnsLoop(ctx) })
+		wg.Go(func() { d.mdnsAnswer(ctx) })
+		wg.Go(func() { d.mdnsLoop(ctx, local) })
 	}
 	<-ctx.Done()
 	wg.Wait()
