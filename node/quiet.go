@@ -8,7 +8,7 @@ import (
 )
 
 // What MembershipConfig.Quiet comes to. Each beat on each stream is one packet and half an acknowledgement, together 130 bytes
-// on the wire (measured), so that three streams of slow beats are what a network of memberlist's defaults costs.
+// on the wire (measured).
 const (
 	// quietBeats: a beat is late after 5/4 intervals, and a machine that refuses connections then is believed at once: 3.75 s
 	// and what the quorum takes, less than 5 s.
@@ -23,7 +23,8 @@ const (
 	quietHeartbeat = 5 * time.Second
 	quietAdvertise = discovery.RecordTTL / 3 // the longest
 	quietLookup    = time.Hour
-	// quietLowPeers and quietMaxPeers are for the connections: libp2p keeps each alive. The overlay wants 8.
+	// quietLowPeers and quietMaxPeers are for the connections, which libp2p keeps alive: the overlay wants 8. They are marks for
+	// trimming, not a limit: among 32 nodes, two minutes after they began, each still had 29 (measured).
 	quietLowPeers = 10
 	quietMaxPeers = 16
 )
