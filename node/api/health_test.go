@@ -1,9 +1,7 @@
 package api
 
 import (
-	"context"
 	"net/http"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -95,32 +93,16 @@ func TestARealNodeWithoutItsBootstrapPeerLivesAndIsNotReady(t *testing.T) {
 	cfg.Network.Listen = []string{"/ip4/127.0.0.1/tcp/0"}
 	cfg.Network.Bootstrap = []string{"/ip4/127.0.0.1/tcp/1/p2p/" + testPeer(1).String()}
 	cfg.Work.Enabled = false
-	socket := "unix:" + filepath.Join(t.TempDir(), "api.sock")
-	n, err := node.New(cfg, node.Options{Version: "0.1.0", API: socket})
-	require.NoError(t, err)
-	server, err := New(Of(n), config(t, socket))
-	require.NoError(t, err)
-	require.NoError(t, server.Listen())
-	ctx, cancel := context.WithCancel(context.Background())
-	ran, served := make(chan error, 1), make(chan error, 1)
-	go func() { served <- server.Serve(ctx) }()
-	client, err := NewClient(socket)
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		client.Close()
-		cancel()
-		require.NoError(t, <-served)
-		require.NoError(t, <-ran)
-	})
+	n, client, start := serveReal(t, cfg)
 
-	_, err = client.Livez(t.Context()) // before it runs
+	_, err := client.Livez(t.Context()) // before it runs
 	require.NoError(t, err)
 	_, err = client.Readyz(t.Context())
 	require.ErrorContains(t, err, "the node is starting: it waits up to 5s for a first sync; 0 of 1 bootstrap peers connected")
 	h, err := client.Health(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []string{"started", "identity", "storage", "bootstrap"}, names(h.Checks))
-	go func() { ran <- n.Run(ctx) }()
+	start()
 	<-n.Ready()
 	_, err = client.Livez(t.Context())
 	require.NoError(t, err)

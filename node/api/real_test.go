@@ -19,6 +19,15 @@ func realNode(t *testing.T) (*node.Node, *Client, node.Config) {
 	cfg.Network.Name = "testnet-api"
 	cfg.Network.Listen = []string{"/ip4/127.0.0.1/tcp/0"}
 	cfg.Work.Enabled, cfg.Work.Threads = true, 1
+	n, client, start := serveReal(t, cfg)
+	start()
+	<-n.Ready()
+	return n, client, cfg
+}
+
+// serveReal gives a whole node whose API answers, and a client of it. start has the node run: call it once. All ends with the test.
+func serveReal(t *testing.T, cfg node.Config) (n *node.Node, client *Client, start func()) {
+	t.Helper()
 	socket := "unix:" + filepath.Join(t.TempDir(), "api.sock")
 	n, err := node.New(cfg, node.Options{Version: "0.1.0", API: socket})
 	require.NoError(t, err)
@@ -26,19 +35,17 @@ func realNode(t *testing.T) (*node.Node, *Client, node.Config) {
 	require.NoError(t, err)
 	require.NoError(t, server.Listen())
 	ctx, cancel := context.WithCancel(context.Background())
-	ran, served := make(chan error, 1), make(chan error, 1)
-	go func() { ran <- n.Run(ctx) }()
-	go func() { served <- server.Serve(ctx) }()
-	client, err := NewClient(socket)
+	ran, serving := make(chan error, 1), make(chan error, 1)
+	go func() { serving <- server.Serve(ctx) }()
+	client, err = NewClient(socket)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		client.Close()
 		cancel()
-		require.NoError(t, <-served)
+		require.NoError(t, <-serving)
 		require.NoError(t, <-ran)
 	})
-	<-n.Ready()
-	return n, client, cfg
+	return n, client, func() { go func() { ran <- n.Run(ctx) }() }
 }
 
 // TestRealNode drives a whole node, the first of its network, through its API.
