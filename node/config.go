@@ -97,10 +97,9 @@ type MembershipConfig struct {
 	BeatInterval time.Duration `toml:"beat_interval"`
 
 	// Quiet saves traffic and wake-ups of an idle node at the cost of slow detection, where data is paid for or a battery
-	// empties. Default false. Then beats go every 3s, unless BeatInterval is longer, to 3 neighbours instead of 8 and up to 6
-	// instead of 16; state is compared every minute, unless Gossip.AntiEntropy is longer; gossipsub's heartbeat, the relaying
-	// of far beats and the DHT slow down; and connections are trimmed above 16, unless MaxPeers is less. Rumors go on at
-	// once. A process that crashed is dead in 1 to 5 s instead of 1 s, as its machine refuses connections; a machine that
+	// empties. Default false. Then beats go every 3s, unless BeatInterval is longer, to 3 to 6 neighbours instead of 4 to 8;
+	// state is compared every minute, unless Gossip.AntiEntropy is longer; gossipsub's heartbeat, the relaying of far beats and
+	// the DHT slow down; and connections are trimmed above 16, unless MaxPeers is less. Rumors go on at once. A process that crashed is dead in 1 to 5 s instead of 1 s, as its machine refuses connections; a machine that
 	// falls silent is suspect after 9 s and dead after 16 s instead of 2 and 5 s (in virtual time). Nodes of one network need
 	// not agree about it: each is judged by its own interval, which it signs.
 	Quiet bool `toml:"quiet"`

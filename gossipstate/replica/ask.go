@@ -14,7 +14,7 @@ const (
 	probeRate     = 4                             // probes a second of one neighbour that may cause a dial (guess)
 	probeBurst    = 32                            // at one time: half of what it may ask about
 	othersRate    = 16                            // dials a second for all neighbours together, who may come and go (guess)
-	othersBurst   = 128                           // at one time: half of eight neighbours' members
+	othersBurst   = 128                           // at one time: the bursts of four neighbours
 	maxDialsAsked = 16                            // members that are dialled for neighbours at one time
 	askedTimeout  = liveness.ProbeTimeout * 2 / 5 // for a neighbour's probe: with a tick and the way there and back it is in time
 

@@ -21,8 +21,8 @@ const (
 	beatTimeout = 30 * time.Second // for one frame: three of the slowest beats
 	openTimeout = 5 * time.Second
 
-	neighboursWanted = 8  // beat streams that this node opens until it has so many: the default of Config.Neighbours
-	neighboursMax    = 16 // beat streams that it keeps then when others open them
+	neighboursWanted = 4 // beat streams that this node opens until it has so many: the default of Config.Neighbours
+	neighboursMax    = 8 // beat streams that it keeps then when others open them
 	beatRetry        = 3 * time.Second
 
 	maxUnknown = 16 // anchors asked for in one frame

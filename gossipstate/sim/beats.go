@@ -11,8 +11,8 @@ import (
 const (
 	beatTimeout = 30 * time.Second // for one frame: three of the slowest beats
 
-	neighboursWanted = 8  // beat streams that a node opens until it has so many
-	neighboursMax    = 16 // beat streams that it keeps when others open them
+	neighboursWanted = 4 // beat streams that a node opens until it has so many
+	neighboursMax    = 8 // beat streams that it keeps when others open them
 	beatRetry        = 3 * time.Second
 
 	maxUnknown = 16 // anchors asked for in one frame
