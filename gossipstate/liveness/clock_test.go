@@ -23,7 +23,9 @@ func TestAClockIsReadFromTheQuickestBeats(t *testing.T) {
 
 	var c clock
 	require.False(t, c.known)
-	beats(&c, time.Hour, 1, 10, delay)
+	beats(&c, time.Hour, 1, 2, func(uint32) time.Duration { return 650 * time.Millisecond })
+	require.False(t, c.known, "the first beat came when the stream did")
+	beats(&c, time.Hour, 2, 10, delay)
 	require.True(t, c.known)
 	require.InDelta(t, time.Hour, c.offset, float64(25*time.Millisecond), "the delay of the quickest, 20 ms, is missing")
 
