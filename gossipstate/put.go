@@ -43,10 +43,10 @@ func (t tree) put(owner *ID, e Entry, h *wire.EntryHash) (tree, swap) {
 // those that a later one took the place of.
 func (t tree) putAll(owner *ID, entries []Entry, hashes []wire.EntryHash) (_ tree, swaps []swap) {
 	swaps = make([]swap, len(entries))
-	m := maker{bulk: len(entries) >= innerSlab, hashes: hashes, swaps: swaps}
+	m := maker{bulk: t.entries == 0 && len(entries) >= innerSlab, hashes: hashes, swaps: swaps}
 	puts := make([]put, len(entries))
 	for i := range entries {
-		l := m.leaf()
+		l := m.leaf(&entries[i])
 		l.hash, l.prefix, l.entry, l.owner = hashes[i].Leaf, keyPrefix(&hashes[i].Key), entries[i], owner
 		puts[i] = put{prefix: l.prefix, at: i}
 		swaps[i].after = l
@@ -81,7 +81,7 @@ type put struct {
 type maker struct {
 	hashes []wire.EntryHash // of the entries
 	swaps  []swap           // of the entries: before is set when the leaf is in its place
-	bulk   bool             // nodes come in slabs
+	bulk   bool             // nodes come in slabs: the tree was empty
 	leaves []leaf
 	inners []inner
 }
@@ -147,15 +147,20 @@ func (m *maker) lastOfEach(puts []put) []put {
 	return kept
 }
 
-// Nodes of larger updates are allocated several at a time: as many as make 880 bytes, which is what fits the allocator's class
-// of 896 with its header. One that stays keeps the memory of all, which bounds what a hostile owner can have wasted.
+// Nodes of a new tree are allocated several at a time: as many as make 880 bytes, which is what fits the allocator's class of
+// 896 with its header. One that stays keeps all, with what is below them, which is part of that first tree and so no more than
+// an owner may have. Nodes of later updates come one by one: those that one of them kept would keep the trees before them, and
+// so all that the owner ever wrote.
 const (
 	leafSlab  = 5
 	innerSlab = 10
+	// slabEntry is the largest entry, in bytes, whose leaf is in a slab: who remembers a leaf keeps the entries beside it. Guess.
+	slabEntry = 256
 )
 
-func (m *maker) leaf() *leaf {
-	if !m.bulk {
+// leaf is for e.
+func (m *maker) leaf(e *Entry) *leaf {
+	if !m.bulk || e.Size() > slabEntry {
 		return new(leaf)
 	}
 	if len(m.leaves) == 0 {

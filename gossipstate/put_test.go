@@ -2,9 +2,11 @@ package gossipstate
 
 import (
 	"maps"
+	"runtime"
 	"slices"
 	"testing"
 	"unsafe"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -157,6 +159,31 @@ func TestKeysThatAgreeInMoreThanNodesRememberMakeTheTreeOfTheSlowModel(t *testin
 			require.Equal(t, len(model), now.entries)
 		}
 	})
+}
+
+// A node that stays must not keep one that has gone: through that it would keep whole trees, one before the other.
+func TestUpdatesLeaveNothingOfTheTreesBefore(t *testing.T) {
+	const keys, updates, each = 1000, 200, 50
+	var now tree
+	var owner ID
+	put := func(first, n int, v Version) {
+		entries := make([]Entry, n)
+		for i := range entries {
+			entries[i] = Entry{Key: keyName((first + i) % keys), Version: v, Clock: 1}
+		}
+		now, _ = now.putAll(&owner, entries, hashesOf(entries))
+		now.seal()
+	}
+	put(0, keys, 1)
+	var tops []weak.Pointer[inner]
+	for i := range updates {
+		put(i*each, each, Version(2+i))
+		tops = append(tops, weak.Make(now.top.inner))
+	}
+	runtime.GC()
+	left := slices.DeleteFunc(tops, func(p weak.Pointer[inner]) bool { return p.Value() == nil })
+	require.Equal(t, 1, len(left), "trees of which something is left")
+	runtime.KeepAlive(&now)
 }
 
 // A slab of 880 bytes and the allocator's header of 8 fit its class of 896: one node more would take half as much again.
