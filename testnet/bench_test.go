@@ -181,7 +181,7 @@ func cpuTime(b *testing.B, nodes []Node) time.Duration {
 	return total
 }
 
-func residentKiB(b *testing.B, pid int) int {
+func residentKiB(b testing.TB, pid int) int {
 	b.Helper()
 	_, rest, found := strings.Cut(readProc(b, pid, "status"), "VmRSS:")
 	require.True(b, found)
@@ -190,7 +190,7 @@ func residentKiB(b *testing.B, pid int) int {
 	return kib
 }
 
-func readProc(b *testing.B, pid int, file string) string {
+func readProc(b testing.TB, pid int, file string) string {
 	b.Helper()
 	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), file))
 	require.NoError(b, err)

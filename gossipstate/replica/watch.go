@@ -194,10 +194,13 @@ func (t *table) transitions(all []liveness.Transition) {
 		t.r.log.Debug("member "+out.To, "peer", out.ID, "name", out.Name, "from", out.From, "phi", out.Phi, "accusers", out.Accusers,
 			"timeout", out.Timeout, "refuter", out.Refuter, "reason", out.Reason)
 		for f := range t.feeds {
-			f.put(out, 0)
+			f.put(out, len(out.Accusers)*accuserBytes)
 		}
 	}
 }
+
+// accuserBytes is what one accuser of a Transition takes: a peer ID and its header.
+const accuserBytes = 64
 
 // transition is tr as readers see it.
 func (t *table) transition(tr *liveness.Transition) Transition {

@@ -158,7 +158,7 @@ func randomWrite(t *testing.T, rng *rand.Rand, n *node, step int) {
 
 func TestASlowReaderLagsOnceAndThenSeesEveryFinalValue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const keys, rounds = 100, 30
+		const keys, rounds = 100, 100
 		c := newCluster(t)
 		n := c.start()
 		n.set(t, "k/0", "first")

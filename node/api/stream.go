@@ -21,9 +21,9 @@ import (
 const (
 	// pingInterval keeps proxies and readers sure that a quiet stream lives.
 	pingInterval = 15 * time.Second
-	// writeTimeout ends the stream of a reader that takes nothing for so long. It is shorter than pingInterval, so a
-	// reader that is gone without a word costs one stream for about 25 s.
-	writeTimeout = 10 * time.Second
+	// writeTimeout ends the stream of a reader that takes nothing for so long: one that stalls for some seconds may go on. One
+	// that is gone without a word costs one stream until the buffers between are full, and so much longer. Guess.
+	writeTimeout = time.Minute
 )
 
 const (
