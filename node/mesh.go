@@ -1,6 +1,7 @@
 package node
 
 import (
+	"maps"
 	"slices"
 	"sync"
 
@@ -19,10 +20,14 @@ type meshTracer struct {
 
 // gossipCounts are messages of all topics since the start.
 type gossipCounts struct {
-	Delivered, Duplicate, Rejected, Undeliverable, DroppedRPC, Graft, Prune uint64
+	Delivered, Duplicate, Undeliverable, DroppedRPC, Graft, Prune uint64
+
+	Rejected map[string]uint64 // by why: one of pubsub's constants
 }
 
-func newMeshTracer() *meshTracer { return &meshTracer{mesh: map[string]map[peer.ID]bool{}} }
+func newMeshTracer() *meshTracer {
+	return &meshTracer{mesh: map[string]map[peer.ID]bool{}, counts: gossipCounts{Rejected: map[string]uint64{}}}
+}
 
 // peers is how many peers are in the mesh of a gossipsub topic.
 func (t *meshTracer) peers(topic string) int {
@@ -48,7 +53,9 @@ func (t *meshTracer) topics(p peer.ID) []string {
 func (t *meshTracer) counted() gossipCounts {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.counts
+	c := t.counts
+	c.Rejected = maps.Clone(c.Rejected)
+	return c
 }
 
 func (t *meshTracer) count(n *uint64) {
@@ -88,11 +95,16 @@ func (t *meshTracer) Leave(topic string) {
 	delete(t.mesh, topic)
 }
 
-func (t *meshTracer) DeliverMessage(*pubsub.Message)        { t.count(&t.counts.Delivered) }
-func (t *meshTracer) DuplicateMessage(*pubsub.Message)      { t.count(&t.counts.Duplicate) }
-func (t *meshTracer) RejectMessage(*pubsub.Message, string) { t.count(&t.counts.Rejected) }
-func (t *meshTracer) UndeliverableMessage(*pubsub.Message)  { t.count(&t.counts.Undeliverable) }
-func (t *meshTracer) DropRPC(*pubsub.RPC, peer.ID)          { t.count(&t.counts.DroppedRPC) }
+func (t *meshTracer) RejectMessage(_ *pubsub.Message, why string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.counts.Rejected[why]++
+}
+
+func (t *meshTracer) DeliverMessage(*pubsub.Message)       { t.count(&t.counts.Delivered) }
+func (t *meshTracer) DuplicateMessage(*pubsub.Message)     { t.count(&t.counts.Duplicate) }
+func (t *meshTracer) UndeliverableMessage(*pubsub.Message) { t.count(&t.counts.Undeliverable) }
+func (t *meshTracer) DropRPC(*pubsub.RPC, peer.ID)         { t.count(&t.counts.DroppedRPC) }
 
 func (t *meshTracer) OnNewOutboundStream(peer.ID, protocol.ID) {}
 func (t *meshTracer) Join(string)                              {}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/p2pnode/p2pnode/gossipstate/replica"
@@ -86,6 +87,9 @@ func (m *metrics) replica(counts []replica.Count) {
 		}
 		as := replicaMetrics[c.Name]
 		m.counter(as[0], as[2], c.N, as[1], c.Label)
+		if c.Name == replica.CountLagged {
+			(*m)[len(*m)-1].Labels["reason"] = "slow_reader"
+		}
 	}
 	m.gauge("p2pnode_identity_conflict", "1 once another process was seen to sign with this node's identity.", conflict, "", "")
 }
@@ -113,9 +117,11 @@ func (m *metrics) discovery(n *Node) {
 func (m *metrics) gossip(c gossipCounts) {
 	m.counter("gossipsub_messages_delivered_total", "Messages accepted.", c.Delivered, "", "")
 	m.counter("gossipsub_messages_duplicate_total", "Messages received again.", c.Duplicate, "", "")
-	m.counter("gossipsub_messages_rejected_total", "Messages rejected or ignored.", c.Rejected, "", "")
-	m.counter("gossipsub_messages_undeliverable_total", "Messages the subscription had no room for.", c.Undeliverable, "", "")
-	m.counter("gossipsub_rpc_dropped_total", "RPCs that a peer's queue had no room for.", c.DroppedRPC, "", "")
+	for _, why := range slices.Sorted(maps.Keys(c.Rejected)) {
+		m.counter("gossipsub_messages_rejected_total", "Messages rejected or ignored.", c.Rejected[why], "reason", strings.ReplaceAll(why, " ", "_"))
+	}
+	m.counter("gossipsub_messages_undeliverable_total", "Messages the subscription had no room for.", c.Undeliverable, "reason", "queue_full")
+	m.counter("gossipsub_rpc_dropped_total", "RPCs that a peer's queue had no room for.", c.DroppedRPC, "reason", "queue_full")
 	m.counter("gossipsub_graft_total", "Peers taken into a mesh.", c.Graft, "", "")
 	m.counter("gossipsub_prune_total", "Peers put out of a mesh.", c.Prune, "", "")
 }
@@ -153,6 +159,12 @@ func (m *metrics) state(n *Node) {
 	}
 	if offset := clockOffset(members); offset != nil {
 		m.gauge("p2pnode_clock_offset_seconds", "How far this node's wall clock is ahead of the median of its neighbours'.", offset.Seconds(), "", "")
+	}
+	for _, member := range members { // neighbours alone
+		if member.ClockKnown && member.Status == "alive" {
+			m.gauge("p2pnode_member_clock_offset_seconds", "How far a neighbour's wall clock is ahead of this node's.", member.Clock.Seconds(),
+				"member", member.ID.String())
+		}
 	}
 	c := count(members)
 	for _, s := range []struct {
