@@ -16,8 +16,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
-	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
-	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
@@ -41,11 +39,14 @@ func (n *Node) makeHost(key crypto.PrivKey) error {
 	if err != nil {
 		return fmt.Errorf("connection manager: %w", err)
 	}
+	secured, err := transports()
+	if err != nil {
+		return err
+	}
 	options := []libp2p.Option{
 		libp2p.Identity(key),
 		libp2p.ListenAddrs(listen...),
-		libp2p.Transport(tcp.NewTCPTransport),
-		libp2p.Transport(quic.NewTransport),
+		secured,
 		libp2p.ConnectionManager(connections),
 		libp2p.UserAgent("p2pnode/" + n.info.Version),
 		libp2p.AddrsFactory(n.announced),
