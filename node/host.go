@@ -43,8 +43,13 @@ func (n *Node) makeHost(key crypto.PrivKey) error {
 	if err != nil {
 		return err
 	}
+	known, err := newPeerstore()
+	if err != nil {
+		return err
+	}
 	options := []libp2p.Option{
 		libp2p.Identity(key),
+		libp2p.Peerstore(known),
 		libp2p.ListenAddrs(listen...),
 		secured,
 		libp2p.ConnectionManager(connections),
