@@ -81,9 +81,9 @@ type NetworkConfig struct {
 	// UPnP asks the router to forward the ports, by UPnP or NAT-PMP. Default true; false in profile local.
 	UPnP bool `toml:"upnp"`
 
-	// MaxPeers is the number of connections above which the least useful are closed. LowPeers to 10,000; default 64
-	// (guess). Each idle one costs some 5 B/s (libp2p's keep-alives, measured), and 16 more cost 2 to 3 MiB of memory
-	// (measured: idle hosts with the DHT).
+	// MaxPeers is the number of connections above which the least useful are closed; beyond twice as many from others, further
+	// ones are refused. LowPeers to 10,000; default 64 (guess). Each idle one costs some 5 B/s (libp2p's keep-alives,
+	// measured), and 16 more cost 2 to 3 MiB of memory (measured: idle hosts with the DHT).
 	MaxPeers int `toml:"max_peers"`
 
 	// LowPeers is how many connections are left after closing. 1 to MaxPeers; default 16, twice the overlay's degree.
@@ -99,9 +99,10 @@ type MembershipConfig struct {
 	// Quiet saves traffic and wake-ups of an idle node at the cost of slow detection, where data is paid for or a battery
 	// empties. Default false. Then beats go every 3s, unless BeatInterval is longer, to 3 to 6 neighbours instead of 4 to 8;
 	// state is compared every minute, unless Gossip.AntiEntropy is longer; gossipsub's heartbeat, the relaying of far beats and
-	// the DHT slow down; and connections are trimmed above 16, unless MaxPeers is less. Rumors go on at once. A process that crashed is dead in 1 to 5 s instead of 1 s, as its machine refuses connections; a machine that
-	// falls silent is suspect after 9 s and dead after 16 s instead of 2 and 5 s (in virtual time). Nodes of one network need
-	// not agree about it: each is judged by its own interval, which it signs.
+	// the DHT slow down; and connections are trimmed above 16, unless MaxPeers is less. Rumors go on at once. A process that
+	// crashed is dead in 1 to 5 s instead of 1 s, as its machine refuses connections; a machine that falls silent is suspect
+	// after 9 s and dead after 16 s instead of 2 and 5 s (in virtual time). Nodes of one network need not agree about it:
+	// each is judged by its own interval, which it signs.
 	Quiet bool `toml:"quiet"`
 
 	// PhiSuspect is the suspicion level above which a silent member is accused; no unit. 1 to 100; default 8, which is
