@@ -43,12 +43,17 @@ func (n *Node) makeHost(key crypto.PrivKey) error {
 	if err != nil {
 		return err
 	}
+	resources, err := newResources(n.cfg.Network.MaxPeers, &n.refused)
+	if err != nil {
+		return err
+	}
 	known, err := newPeerstore()
 	if err != nil {
 		return err
 	}
 	options := []libp2p.Option{
 		libp2p.Identity(key),
+		libp2p.ResourceManager(resources),
 		libp2p.Peerstore(known),
 		libp2p.ListenAddrs(listen...),
 		secured,
@@ -205,6 +210,11 @@ const (
 	outboundQueue = 1024
 	validateQueue = 2048
 	rumorOverhead = 4 << 10 // of a pubsub message around an Update
+
+	// seenFor is how long gossipsub knows a message again, some 100 bytes each; what is repeated later is stale to the replica. Its
+	// own 2 min would let strangers fill more memory than all that they may hold. Neighbours offer messages for 3 heartbeats, 15 s
+	// at most.
+	seenFor = 15 * time.Second
 )
 
 func (n *Node) makePubsub() error {
@@ -223,6 +233,7 @@ func (n *Node) makePubsub() error {
 		pubsub.WithMaxMessageSize(wire.MaxRumor+rumorOverhead),
 		pubsub.WithPeerOutboundQueueSize(outboundQueue),
 		pubsub.WithValidateQueueSize(validateQueue),
+		pubsub.WithSeenMessagesTTL(seenFor),
 		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter(pubsub.NewAllowlistSubscriptionFilter(topics...), 4*wire.MaxTopics)),
 		pubsub.WithRawTracer(n.tracer),
 	)

@@ -31,6 +31,7 @@ func (n *Node) Metrics() []Metric {
 	m.gauge("p2pnode_ready", "1 once the node has published itself.", ready, "", "")
 	m.replica(n.replica.Counts())
 	m.discovery(n)
+	m.refused(&n.refused)
 	m.gossip(n.tracer.counted())
 	m.work(n)
 	if ready == 1 {
@@ -112,6 +113,18 @@ func (m *metrics) discovery(n *Node) {
 	m.gauge("p2pnode_discovery_candidates", "Peers remembered.", float64(d.Candidates), "", "")
 	m.gauge("p2pnode_dht_routing_table", "Peers in the DHT's table.", float64(d.RoutingTable), "", "")
 	m.counter("p2pnode_peers_refused_total", "Connections closed by this node.", n.stray.dropped.Load(), "reason", "network_mismatch")
+}
+
+func (m *metrics) refused(r *refusals) {
+	for _, c := range []struct {
+		limit string
+		n     uint64
+	}{
+		{"connections", r.connections.Load()}, {"streams", r.streams.Load()}, {"peer", r.peers.Load()},
+		{"protocol", r.protocols.Load()}, {"service", r.services.Load()}, {"memory", r.memory.Load()},
+	} {
+		m.counter("p2pnode_resources_refused_total", "Refused to peers since a limit was reached.", c.n, "reason", c.limit)
+	}
 }
 
 func (m *metrics) gossip(c gossipCounts) {

@@ -55,6 +55,7 @@ type Node struct {
 	interfaces *interfaces
 	listening  atomic.Pointer[[]multiaddr.Multiaddr] // of the host; nil until it is made
 
+	refused   refusals
 	tracer    *meshTracer
 	stray     *strays
 	replica   *replica.Replica
