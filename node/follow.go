@@ -78,7 +78,10 @@ func (n *Node) followRecords(ctx context.Context) error {
 				n.discovery.Add(info)
 			}
 		case e.New.Key == tagsKey:
-			n.refreshWorkers(ctx)
+			select {
+			case n.tagged <- struct{}{}:
+			default: // the list is to be made anew already
+			}
 		}
 	}
 	return nil
@@ -97,38 +100,58 @@ func addrInfo(v replica.Value) (peer.AddrInfo, bool) {
 	return peer.AddrInfo{ID: rec.PeerID, Addrs: rec.Addrs}, true
 }
 
-// workersRefresh is how often the list of workers is made anew without a sign: a watcher may have missed one.
-const workersRefresh = 5 * time.Second
+const (
+	// workersRefresh is how often the list of workers is made anew without a sign: a watcher may have missed one.
+	workersRefresh = 5 * time.Second
+	// workersPause is the shortest pause after that: it takes a look at every member, and strangers may come and go by hundreds
+	// a second.
+	workersPause = 100 * time.Millisecond
+)
 
 // followMembers keeps the list of live workers, and tells the pools when it changes.
 func (n *Node) followMembers(ctx context.Context) error {
 	tick := time.NewTicker(workersRefresh)
 	defer tick.Stop()
-	changed := make(chan error, 1)
-	go func() {
-		defer close(changed)
-		for _, err := range n.replica.WatchMembers(ctx) {
-			select {
-			case changed <- err:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
+	changed, ended := make(chan struct{}, 1), make(chan error, 1)
+	go func() { ended <- n.watchMembers(ctx, changed) }()
 	for {
 		n.refreshWorkers(ctx)
+		pause := time.NewTimer(workersPause)
 		select {
 		case <-ctx.Done():
-			for range changed { // the watcher ends with ctx
-			}
+			pause.Stop()
+			<-ended // with ctx
 			return nil
-		case err := <-changed:
-			if err != nil {
-				return err
-			}
+		case err := <-ended:
+			pause.Stop()
+			return err
+		case <-pause.C:
+		}
+		select {
+		case <-ctx.Done():
+			<-ended
+			return nil
+		case err := <-ended:
+			return err
+		case <-changed:
+		case <-n.tagged:
 		case <-tick.C:
 		}
 	}
+}
+
+// watchMembers says that something has changed, once for all changes that nobody has looked at.
+func (n *Node) watchMembers(ctx context.Context, changed chan<- struct{}) error {
+	for _, err := range n.replica.WatchMembers(ctx) {
+		if err != nil {
+			return err
+		}
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+	return ctx.Err()
 }
 
 func (n *Node) refreshWorkers(ctx context.Context) {

@@ -64,6 +64,7 @@ type Node struct {
 	phis      phis
 	pools     map[string]*worker.Pool
 	workers   atomic.Pointer[[]nonce.Worker]
+	tagged    chan struct{} // holds a token while a member's tags have changed
 
 	pubsub    *pubsub.PubSub
 	endPubsub context.CancelFunc
@@ -79,7 +80,8 @@ func New(cfg Config, opts Options) (n *Node, err error) {
 		return nil, err
 	}
 	n = &Node{
-		cfg: cfg, log: opts.Logger, ready: make(chan struct{}), pools: map[string]*worker.Pool{}, interfaces: newInterfaces(),
+		cfg: cfg, log: opts.Logger, ready: make(chan struct{}), tagged: make(chan struct{}, 1), pools: map[string]*worker.Pool{},
+		interfaces: newInterfaces(),
 	}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
