@@ -15,7 +15,9 @@ import (
 var epoch = time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
 
 func newTable(limit int) *candidates {
-	return newCandidates("m", limit, rand.New(rand.NewPCG(1, 2)))
+	cfg := DefaultConfig()
+	cfg.Candidates = limit
+	return newCandidates("m", cfg, rand.New(rand.NewPCG(1, 2)))
 }
 
 func info(id string, ports ...int) peer.AddrInfo {
@@ -26,7 +28,19 @@ func info(id string, ports ...int) peer.AddrInfo {
 	return i
 }
 
-func none(peer.ID) bool { return false }
+func none(peer.ID) link { return apart }
+
+func everyone(*candidate) bool { return true }
+
+// only has everyone connected but id.
+func only(id peer.ID) links {
+	return func(other peer.ID) link {
+		if other == id {
+			return apart
+		}
+		return inbound
+	}
+}
 
 func ids(infos []peer.AddrInfo) []string {
 	out := []string{}
@@ -40,9 +54,9 @@ func TestTheSmallerPeerIDIsFirst(t *testing.T) {
 	table := newTable(16)
 	table.offer(info("a", 1), epoch) // smaller than m: it dials us, we wait
 	table.offer(info("z", 1), epoch)
-	require.Equal(t, []string{"z"}, ids(table.next(8, epoch, none)))
-	require.Empty(t, table.next(8, epoch.Add(yield-1), none))
-	require.Equal(t, []string{"a"}, ids(table.next(8, epoch.Add(2*yield), none)))
+	require.Equal(t, []string{"z"}, ids(table.next(8, epoch, none, everyone)))
+	require.Empty(t, table.next(8, epoch.Add(yield-1), none, everyone))
+	require.Equal(t, []string{"a"}, ids(table.next(8, epoch.Add(2*yield), none, everyone)))
 }
 
 func TestNextTakesOnlyWhatIsDueAndApart(t *testing.T) {
@@ -50,11 +64,16 @@ func TestNextTakesOnlyWhatIsDueAndApart(t *testing.T) {
 	for _, id := range []string{"n", "o", "p", "q"} {
 		table.offer(info(id, 1), epoch)
 	}
-	apartFromN := func(id peer.ID) bool { return id == "n" }
-	require.Len(t, table.next(2, epoch, apartFromN), 2)
-	require.Len(t, table.next(2, epoch, apartFromN), 1, "what is being dialled is not taken twice")
-	require.Empty(t, table.next(0, epoch, none))
-	require.Empty(t, table.next(-1, epoch, none))
+	apartFromN := func(id peer.ID) link {
+		if id == "n" {
+			return inbound
+		}
+		return apart
+	}
+	require.Len(t, table.next(2, epoch, apartFromN, everyone), 2)
+	require.Len(t, table.next(2, epoch, apartFromN, everyone), 1, "what is being dialled is not taken twice")
+	require.Empty(t, table.next(0, epoch, none, everyone))
+	require.Empty(t, table.next(-1, epoch, none, everyone))
 	at, ok := table.wake(none)
 	require.True(t, ok)
 	require.Equal(t, epoch, at)
@@ -67,21 +86,21 @@ func TestADialInVainBacksOffAndAnOfferDoesNotShortenIt(t *testing.T) {
 	table.offer(info("z", 1), epoch)
 	now := epoch
 	for try := range 12 {
-		require.Equal(t, []string{"z"}, ids(table.next(1, now, none)), "try %d", try)
-		table.dialed("z", false, now)
+		require.Equal(t, []string{"z"}, ids(table.next(1, now, none, everyone)), "try %d", try)
+		table.dialed("z", false, true, now)
 		table.offer(info("z", 1), now)
 		at, ok := table.wake(none)
 		require.True(t, ok)
 		retry := min(dialRetry<<try, maxDialRetry)
 		require.GreaterOrEqual(t, at.Sub(now), retry/2)
 		require.LessOrEqual(t, at.Sub(now), retry)
-		require.Empty(t, table.next(1, at.Add(-1), none))
+		require.Empty(t, table.next(1, at.Add(-1), none, everyone))
 		now = at
 	}
-	table.next(1, now, none)
-	table.dialed("z", true, now)
+	table.next(1, now, none, everyone)
+	table.dialed("z", true, true, now)
 	table.lost(info("z", 1), now)
-	require.Equal(t, []string{"z"}, ids(table.next(1, now, none)), "after a success the count starts anew")
+	require.Equal(t, []string{"z"}, ids(table.next(1, now, none, everyone)), "after a success the count starts anew")
 }
 
 func TestWhatFailedLeastIsDialledFirst(t *testing.T) {
@@ -89,13 +108,13 @@ func TestWhatFailedLeastIsDialledFirst(t *testing.T) {
 	for _, id := range []string{"n", "o", "p"} {
 		table.offer(info(id, 1), epoch)
 	}
-	table.next(3, epoch, none)
-	table.dialed("n", false, epoch)
-	table.dialed("o", true, epoch)
-	table.dialed("p", false, epoch)
-	table.next(2, epoch.Add(time.Minute), func(id peer.ID) bool { return id != "p" })
-	table.dialed("p", false, epoch.Add(time.Minute))
-	require.Equal(t, []string{"o", "n", "p"}, ids(table.next(3, epoch.Add(time.Hour), none)))
+	table.next(3, epoch, none, everyone)
+	table.dialed("n", false, true, epoch)
+	table.dialed("o", true, true, epoch)
+	table.dialed("p", false, true, epoch)
+	table.next(2, epoch.Add(time.Minute), only("p"), everyone)
+	table.dialed("p", false, true, epoch.Add(time.Minute))
+	require.Equal(t, []string{"o", "n", "p"}, ids(table.next(3, epoch.Add(time.Hour), none, everyone)))
 }
 
 func TestOfferedAddressesAreMergedAndBounded(t *testing.T) {
@@ -103,9 +122,9 @@ func TestOfferedAddressesAreMergedAndBounded(t *testing.T) {
 	for port := 1; port <= 100; port++ {
 		table.offer(info("z", port, 1), epoch)
 	}
-	taken := table.next(1, epoch, none)
+	taken := table.next(1, epoch, none, everyone)
 	require.Len(t, taken[0].Addrs, maxCandidateAddrs)
-	require.Equal(t, "/ip4/127.0.0.1/tcp/1", taken[0].Addrs[0].String())
+	require.Equal(t, info("z", 100, 1, 99).Addrs, taken[0].Addrs[:3], "the newest first")
 }
 
 func TestAFloodOfNamesDisplacesNoProvenPeer(t *testing.T) {
@@ -115,11 +134,11 @@ func TestAFloodOfNamesDisplacesNoProvenPeer(t *testing.T) {
 		id := fmt.Sprintf("old-%d", i)
 		table.offer(info(id, 1), epoch)
 	}
-	table.next(16, epoch, none)
+	table.next(16, epoch, none, everyone)
 	for i := range 10 { // 3 failed first, then the others
-		table.dialed(peer.ID(fmt.Sprintf("old-%d", (i+3)%10)), false, epoch.Add(time.Duration(i)*time.Second))
+		table.dialed(peer.ID(fmt.Sprintf("old-%d", (i+3)%10)), false, true, epoch.Add(time.Duration(i)*time.Second))
 	}
-	table.dialed("proven", false, epoch)
+	table.dialed("proven", false, true, epoch)
 
 	for i := range 6 { // 5 fit, the 6th needs room: the oldest failure goes
 		table.offer(info(fmt.Sprintf("new-%d", i), 1), epoch)
@@ -138,11 +157,11 @@ func TestMendTakesALostNeighbourWhateverItsBackoff(t *testing.T) {
 	table.offer(info("never-met", 1), epoch)
 	require.Empty(t, table.mend(epoch, none))
 	table.lost(info("lost", 1), epoch)
-	require.Empty(t, table.mend(epoch, func(peer.ID) bool { return true }), "it is back")
+	require.Empty(t, table.mend(epoch, func(peer.ID) link { return inbound }), "it is back")
 	for range 20 {
 		require.Equal(t, []string{"lost"}, ids(table.mend(epoch, none)))
 		require.Empty(t, table.mend(epoch, none), "one dial at a time")
-		table.dialed("lost", false, epoch)
+		table.dialed("lost", false, true, epoch)
 	}
 }
 
@@ -152,7 +171,7 @@ func TestMendLeavesAloneWhatWasOnlyLetGo(t *testing.T) {
 	for round := range 4 { // reached, and let go again at once
 		table.lost(info("let-go", 1), now)
 		require.Equal(t, []string{"let-go"}, ids(table.mend(now, none)))
-		table.dialed("let-go", true, now)
+		table.dialed("let-go", true, true, now)
 		table.lost(info("let-go", 1), now)
 		pause := mendRetry << round
 		require.Empty(t, table.mend(now.Add(pause-1), none))
@@ -161,8 +180,8 @@ func TestMendLeavesAloneWhatWasOnlyLetGo(t *testing.T) {
 
 	table = newTable(16)
 	table.lost(info("z", 1), epoch)
-	require.Len(t, table.next(1, epoch, none), 1)
-	table.dialed("z", true, epoch)
+	require.Len(t, table.next(1, epoch, none, everyone), 1)
+	table.dialed("z", true, true, epoch)
 	table.lost(info("z", 1), epoch)
 	require.Equal(t, []string{"z"}, ids(table.mend(epoch, none)), "an ordinary dial is no mend")
 }
@@ -174,7 +193,12 @@ func TestForgetDropsWhatNobodyMentions(t *testing.T) {
 	table.offer(info("fresh", 1), epoch.Add(forgetAfter))
 	table.forget(epoch.Add(forgetAfter), none)
 	require.Len(t, table.byPeer, 3)
-	table.forget(epoch.Add(forgetAfter+1), func(id peer.ID) bool { return id == "here" })
+	table.forget(epoch.Add(forgetAfter+1), func(id peer.ID) link {
+		if id == "here" {
+			return outbound
+		}
+		return apart
+	})
 	require.Len(t, table.byPeer, 2)
 	require.NotContains(t, table.byPeer, peer.ID("gone"))
 }
@@ -185,7 +209,47 @@ func TestTheSameSeedMakesTheSameChoices(t *testing.T) {
 		for i := range 40 {
 			table.offer(info(fmt.Sprintf("p-%d", i), 1), epoch)
 		}
-		return ids(table.next(16, epoch, none))
+		return ids(table.next(16, epoch, none, everyone))
 	}
 	require.Equal(t, run(), run())
+}
+
+func TestAProvenPeerHasItsPlaceHoweverManyNeighboursThereAre(t *testing.T) {
+	table := newTable(128)
+	connected := map[peer.ID]link{}
+	links := func(id peer.ID) link { return connected[id] }
+	for i := range 4 { // as many as are to be chosen, each of a group of its own
+		id := peer.ID(fmt.Sprintf("n-%d", i))
+		table.met(id, fmt.Sprintf("10.%d.0.0/16", i), epoch)
+		connected[id] = outbound
+	}
+	require.Empty(t, table.choose(-100, epoch, links))
+	require.True(t, table.satisfied())
+	table.restore(Remembered{Info: info("met-before", 1), Alive: epoch.Add(-time.Hour)}, epoch)
+	table.restore(Remembered{Info: info("proven", 1), Alive: epoch.Add(-time.Hour), Chosen: true}, epoch)
+	require.Equal(t, []string{"proven"}, ids(table.choose(-100, epoch.Add(2*yield), links)))
+	table.dialed("proven", false, true, epoch.Add(2*yield))
+	require.Empty(t, table.choose(-100, epoch.Add(2*yield), links), "it has a back-off")
+	require.Equal(t, []string{"proven"}, ids(table.choose(-100, epoch.Add(time.Minute), links)))
+
+	// Those chosen for long are proven, and take the places.
+	require.Empty(t, table.choose(-100, epoch.Add(provenAfter), links))
+	table.dialed("proven", false, true, epoch.Add(provenAfter))
+	require.Empty(t, table.choose(-100, epoch.Add(2*provenAfter), links))
+}
+
+func TestRememberedPeersAreTheProvenAndThenTheLatest(t *testing.T) {
+	table := newTable(128)
+	for i, id := range []string{"a", "b", "c"} {
+		table.restore(Remembered{Info: info(id, 1), Alive: epoch.Add(time.Duration(i) * time.Minute), Chosen: id == "a"}, epoch)
+	}
+	table.restore(Remembered{Info: info("m", 1), Alive: epoch}, epoch) // itself
+	table.offer(info("heard-of", 1), epoch)
+	table.next(8, epoch.Add(time.Minute), none, func(c *candidate) bool { return c.id == "b" })
+	table.dialed("b", false, false, epoch.Add(time.Minute))
+	got := table.remembered(epoch, none)
+	require.Len(t, got, 3)
+	require.Equal(t, []peer.ID{"a", "c", "b"}, []peer.ID{got[0].Info.ID, got[1].Info.ID, got[2].Info.ID})
+	require.Equal(t, 1, got[2].Failures)
+	require.Equal(t, epoch.Add(time.Minute), got[2].Failed)
 }

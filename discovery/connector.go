@@ -3,10 +3,13 @@ package discovery
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,13 +24,24 @@ import (
 // dialTimeout bounds one dial of a candidate, all its addresses: the transports give each 5 s, one after the other.
 const dialTimeout = 15 * time.Second
 
-// connector owns the candidates and dials them while there are too few neighbours.
+// protectTag keeps the connection manager from trimming neighbours of this node's own choice.
+const protectTag = "p2pnode/chosen"
+
+// connector owns the candidates, dials them while there are too few neighbours, and exchanges peers with neighbours.
 type connector struct {
 	*Discovery
-	table   *candidates
-	dialing int
-	results chan dialed
-	wg      sync.WaitGroup // dials
+	table      *candidates
+	dialing    int
+	exchanging bool
+	eager      backoff // between exchanges while neighbours are missing
+	kept       []peer.ID
+	results    chan dialed
+	exchanges  chan exchanged
+	calls      chan func()         // run by the goroutine that owns the table
+	streams    chan network.Stream // opened by others, to exchange
+	ended      chan struct{}       // closed when run has ended
+	wg         sync.WaitGroup      // dials and exchanges
+	serves     atomic.Int32        // exchanges that others opened and that run
 }
 
 type dialed struct {
@@ -35,56 +49,135 @@ type dialed struct {
 	ok bool
 }
 
-// run is the connector's one goroutine besides its dials.
+func newConnector(d *Discovery) *connector {
+	return &connector{
+		Discovery: d,
+		table:     newCandidates(d.host.ID(), d.cfg, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))),
+		eager:     backoff{first: eagerExchange, most: d.cfg.ExchangeInterval},
+		results:   make(chan dialed),
+		exchanges: make(chan exchanged),
+		calls:     make(chan func()),
+		streams:   make(chan network.Stream),
+		ended:     make(chan struct{}),
+	}
+}
+
+// do has f run by the goroutine that owns the table, and waits for it. false: ctx or run ended first, and f does not run.
+func (c *connector) do(ctx context.Context, f func()) bool {
+	done := make(chan struct{})
+	select {
+	case c.calls <- func() { f(); close(done) }:
+		<-done // the owner took it, so it runs
+		return true
+	case <-ctx.Done():
+	case <-c.ended:
+	}
+	return false
+}
+
+// run is the connector's one goroutine besides its dials and exchanges.
 func (c *connector) run(ctx context.Context, events <-chan any, wakes ...chan struct{}) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer close(c.ended)
+	defer c.release()
 	defer c.wg.Wait()
+	defer cancel()
+	if last := c.remembered.Load(); last != nil {
+		for _, r := range *last {
+			r.Info.Addrs = c.allowed(r.Info.Addrs)
+			c.table.restore(r, time.Now())
+		}
+	}
+	for _, id := range c.host.Network().Peers() {
+		c.meet(id)
+	}
 	mend := time.NewTimer(jitter(c.cfg.MendInterval))
 	defer mend.Stop()
 	due := time.NewTimer(0)
 	defer due.Stop()
+	exchange := time.NewTimer(c.exchangePause())
+	defer exchange.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case info := <-c.offers:
 			c.take(info)
+		case f := <-c.calls:
+			f()
+		case s := <-c.streams:
+			c.wg.Go(func() { c.serve(ctx, s) })
 		case e, open := <-events:
 			if !open {
-				return
+				events = nil // the host closes
+				continue
 			}
 			if c.handle(e) {
 				c.updateGauges()
 				for _, w := range wakes {
 					wake(w)
 				}
+				if c.news(e) {
+					exchange.Reset(0)
+				}
 			}
 		case r := <-c.results:
 			c.dialing--
-			c.table.dialed(r.id, r.ok, time.Now())
+			c.table.dialed(r.id, r.ok, c.speaks(r.id), time.Now())
+		case e := <-c.exchanges:
+			exchange.Reset(c.exchangeDone(e))
+		case <-exchange.C:
+			if !c.exchange(ctx) {
+				exchange.Reset(c.exchangePause())
+			}
 		case <-mend.C:
-			c.table.forget(time.Now(), c.connected)
-			c.dial(ctx, c.table.mend(time.Now(), c.connected))
+			c.table.forget(time.Now(), c.link)
+			c.dial(ctx, c.table.mend(time.Now(), c.link))
 			mend.Reset(jitter(c.cfg.MendInterval))
 		case <-due.C:
 		}
 		c.updateGauges()
 		c.fill(ctx, due)
+		c.protect()
 	}
 }
 
 // fill dials as many candidates as neighbours are missing and sets due to when the next one may be dialled.
 func (c *connector) fill(ctx context.Context, due *time.Timer) {
 	missing := c.cfg.Target - int(c.count.neighbours.Load()) - c.dialing
-	if missing <= 0 {
-		due.Stop() // a result or an event comes first
-		return
-	}
-	taken := c.table.next(missing, time.Now(), c.connected)
+	taken := c.table.choose(missing, time.Now(), c.link)
 	c.dial(ctx, taken)
-	if at, ok := c.table.wake(c.connected); ok && len(taken) < missing {
+	if c.table.satisfied() && len(taken) >= missing {
+		due.Stop() // a result or an event comes first
+	} else if at, ok := c.table.wake(c.link); ok {
 		due.Reset(time.Until(at))
 	} else {
 		due.Stop()
+	}
+}
+
+// protect tells the connection manager which neighbours are of this node's own choice. Those in a gossipsub mesh are
+// protected by gossipsub, bootstrap peers by who dials them.
+func (c *connector) protect() {
+	keep := c.table.keep()
+	for _, id := range keep {
+		if !slices.Contains(c.kept, id) {
+			c.host.ConnManager().Protect(id, protectTag)
+		}
+	}
+	for _, id := range c.kept {
+		if !slices.Contains(keep, id) {
+			c.host.ConnManager().Unprotect(id, protectTag)
+		}
+	}
+	c.kept = keep
+}
+
+// release lets go of what protect took, and leaves what is worth remembering.
+func (c *connector) release() {
+	c.remembered.Store(new(c.table.remembered(time.Now(), c.link)))
+	for _, id := range c.kept {
+		c.host.ConnManager().Unprotect(id, protectTag)
 	}
 }
 
@@ -115,18 +208,48 @@ func (c *connector) allowed(addrs []ma.Multiaddr) []ma.Multiaddr {
 func (c *connector) handle(e any) bool {
 	switch e := e.(type) {
 	case event.EvtPeerIdentificationCompleted:
-		return c.speaks(e.Peer)
+		if !c.meet(e.Peer) {
+			return false
+		}
+		if e.SignedPeerRecord != nil {
+			c.learn(e.Peer, e.SignedPeerRecord)
+		}
+		return true
+	case event.EvtPeerProtocolsUpdated:
+		return c.meet(e.Peer)
 	case event.EvtPeerConnectednessChanged:
-		if e.Connectedness != network.NotConnected || c.connected(e.Peer) || !c.speaks(e.Peer) {
+		if e.Connectedness != network.NotConnected || c.link(e.Peer) != apart || !c.speaks(e.Peer) {
 			return false
 		}
 		info := c.host.Peerstore().PeerInfo(e.Peer)
-		if info.Addrs = c.allowed(info.Addrs); len(info.Addrs) > 0 {
-			c.table.lost(info, time.Now())
-		}
+		info.Addrs = c.allowed(info.Addrs)
+		c.table.lost(info, time.Now())
 		return true
 	}
 	return false
+}
+
+// meet notes that a peer of this network is connected.
+func (c *connector) meet(id peer.ID) bool {
+	conns := c.host.Network().ConnsToPeer(id)
+	if len(conns) == 0 || !c.speaks(id) {
+		return false
+	}
+	c.table.met(id, groupOf(conns[0].RemoteMultiaddr()), time.Now())
+	return true
+}
+
+// news reports whether e brings somebody to ask at once: the view has room, or neighbours are missing.
+func (c *connector) news(e any) bool {
+	short := len(c.table.view.members) < viewSize && c.count.neighbours.Load() <= int64(c.cfg.Low)
+	var id peer.ID
+	switch e := e.(type) {
+	case event.EvtPeerIdentificationCompleted:
+		id = e.Peer
+	case event.EvtPeerProtocolsUpdated:
+		id = e.Peer
+	}
+	return short && id != "" && !c.exchanging && c.answers(id)
 }
 
 // dial starts to dial each of infos; the outcome arrives on results.
@@ -164,8 +287,17 @@ func (c *connector) connect(ctx context.Context, info peer.AddrInfo) error {
 	return c.host.Connect(ctx, info)
 }
 
-func (c *connector) connected(id peer.ID) bool {
-	return c.host.Network().Connectedness(id) != network.NotConnected
+// link is how id is connected.
+func (c *connector) link(id peer.ID) link {
+	if c.host.Network().Connectedness(id) == network.NotConnected {
+		return apart
+	}
+	for _, conn := range c.host.Network().ConnsToPeer(id) {
+		if conn.Stat().Direction == network.DirOutbound {
+			return outbound
+		}
+	}
+	return inbound
 }
 
 // speaks reports whether id speaks any protocol of this network.
@@ -197,6 +329,8 @@ func (c *connector) updateGauges() {
 	}
 	c.count.neighbours.Store(int64(neighbours))
 	c.count.candidates.Store(int64(len(c.table.byPeer)))
+	c.count.view.Store(int64(len(c.table.view.members)))
+	c.count.chosen.Store(int64(c.table.chosen()))
 }
 
 // wake fills a channel that holds one.

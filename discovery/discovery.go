@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +27,9 @@ type Discovery struct {
 	count  counts
 	browse browse
 	router atomic.Pointer[kademlia] // nil unless running
+
+	connector  atomic.Pointer[connector] // nil before Run
+	remembered atomic.Pointer[[]Remembered]
 }
 
 // New returns a Discovery over h. It starts nothing; Run does. The error is that of cfg.Validate.
@@ -43,16 +45,12 @@ func New(h host.Host, cfg Config) (*Discovery, error) {
 	}, nil
 }
 
-// Run takes part in the network's DHT, looks for other nodes and dials them until ctx is done. It returns nil after its
-// last goroutine has ended; an error means that it could not start. Call it once. The connections stay.
+// Run takes part in the network's DHT, looks for other nodes, dials them and exchanges peers with them until ctx is done. It
+// returns nil after its last goroutine has ended; an error means that it could not start. Call it once. The connections
+// stay. Peers that were connected before are told to others only once they sign a new record: call it early.
 func (d *Discovery) Run(ctx context.Context) error {
-	sub, err := d.host.EventBus().Subscribe(
-		[]any{new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerConnectednessChanged)},
-		eventbus.Name("discovery"), eventbus.BufSize(256))
-	if err != nil {
-		return fmt.Errorf("discovery: subscribe to connections: %w", err)
-	}
-	defer sub.Close()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	k, err := newKademlia(ctx, d.host, d.cfg)
 	if err != nil {
 		return err
@@ -62,23 +60,35 @@ func (d *Discovery) Run(ctx context.Context) error {
 
 	var wg sync.WaitGroup
 	advertise, lookup, local := make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1)
-	c := &connector{
-		Discovery: d,
-		table:     newCandidates(d.host.ID(), d.cfg.Candidates, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))),
-		results:   make(chan dialed),
-	}
-	wg.Go(func() { c.run(ctx, sub.Out(), advertise, lookup, local) })
 	wg.Go(func() { d.advertiseLoop(ctx, k, advertise) })
 	wg.Go(func() { d.lookupLoop(ctx, k, lookup) })
 	if d.cfg.MDNS {
 		wg.Go(func() { d.mdnsAnswer(ctx) })
 		wg.Go(func() { d.mdnsLoop(ctx, local) })
 	}
-	<-ctx.Done()
+	err = d.connect(ctx, advertise, lookup, local)
+	stop() // at once, if it could not start
 	wg.Wait()
 	if err := k.close(); err != nil {
 		d.log.Warn("the DHT did not stop cleanly", "err", err)
 	}
+	return err
+}
+
+// connect keeps neighbours until ctx is done, and wakes those who may want to know that one came or went.
+func (d *Discovery) connect(ctx context.Context, wakes ...chan struct{}) error {
+	sub, err := d.host.EventBus().Subscribe(
+		[]any{new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerProtocolsUpdated), new(event.EvtPeerConnectednessChanged)},
+		eventbus.Name("discovery"), eventbus.BufSize(256))
+	if err != nil {
+		return fmt.Errorf("discovery: subscribe to connections: %w", err)
+	}
+	defer sub.Close()
+	c := newConnector(d)
+	d.connector.Store(c)
+	d.host.SetStreamHandler(PeersProtocol(d.cfg.Network), c.accept)
+	defer d.host.RemoveStreamHandler(PeersProtocol(d.cfg.Network))
+	c.run(ctx, sub.Out(), wakes...)
 	return nil
 }
 
@@ -114,8 +124,18 @@ type Counters struct {
 	DialsTimeout uint64
 	DialsOther   uint64
 
+	Exchanges          uint64 // neighbours asked for peers
+	ExchangesFailed    uint64 // these did not answer to the end
+	ExchangesMalformed uint64 // these broke a rule
+	RecordsTaken       uint64 // signed records of peers that exchanges brought
+	Served             uint64 // questions of others answered
+	ServeRefused       uint64 // over a limit of this node
+	ServeFailed        uint64 // broken off, or against a rule
+
 	LastAdvertise time.Time // zero: never
 	Neighbours    int       // connected peers of this network
+	Chosen        int       // of these, those of this node's own choice; peers being dialled count
+	View          int       // peers in the view
 	Candidates    int       // peers remembered, connected ones included
 	RoutingTable  int       // peers in the DHT's table; 0 when not running
 }
@@ -125,8 +145,11 @@ type counts struct {
 	advertisements, advertiseFailures, lookups, lookupFailures, found, dropped atomic.Uint64
 	dialsOK, dialsRefused, dialsTimeout, dialsOther                            atomic.Uint64
 
-	lastAdvertise          atomic.Pointer[time.Time]
-	neighbours, candidates atomic.Int64
+	exchanges, exchangesFailed, exchangesMalformed, recordsTaken atomic.Uint64
+	served, serveRefused, serveFailed                            atomic.Uint64
+
+	lastAdvertise                        atomic.Pointer[time.Time]
+	neighbours, candidates, chosen, view atomic.Int64
 }
 
 // Counters returns the counts now.
@@ -143,8 +166,19 @@ func (d *Discovery) Counters() Counters {
 		DialsRefused:      n.dialsRefused.Load(),
 		DialsTimeout:      n.dialsTimeout.Load(),
 		DialsOther:        n.dialsOther.Load(),
-		Neighbours:        int(n.neighbours.Load()),
-		Candidates:        int(n.candidates.Load()),
+
+		Exchanges:          n.exchanges.Load(),
+		ExchangesFailed:    n.exchangesFailed.Load(),
+		ExchangesMalformed: n.exchangesMalformed.Load(),
+		RecordsTaken:       n.recordsTaken.Load(),
+		Served:             n.served.Load(),
+		ServeRefused:       n.serveRefused.Load(),
+		ServeFailed:        n.serveFailed.Load(),
+
+		Neighbours: int(n.neighbours.Load()),
+		Chosen:     int(n.chosen.Load()),
+		View:       int(n.view.Load()),
+		Candidates: int(n.candidates.Load()),
 	}
 	if at := n.lastAdvertise.Load(); at != nil {
 		c.LastAdvertise = *at

@@ -48,6 +48,7 @@ func run(t *testing.T, h host.Host, cfg Config) (*Discovery, func()) {
 func TestNamesOfANetwork(t *testing.T) {
 	require.Equal(t, "/p2pnode/main", Rendezvous("main"))
 	require.EqualValues(t, "/p2pnode/main/kad/1.0.0", DHTProtocol("main"))
+	require.EqualValues(t, "/p2pnode/main/peers/1.0.0", PeersProtocol("main"))
 	require.Equal(t, "_p2pnode-0d6e4079._udp", MDNSService("main"))
 }
 
@@ -55,7 +56,7 @@ func TestValidateReportsEveryFaultAtOnce(t *testing.T) {
 	require.ErrorContains(t, DefaultConfig().Validate(), `Network "" is not`)
 	err := Config{Network: "Main", Profile: "office", Low: 9, Target: 8}.Validate()
 	for _, field := range []string{`Network "Main"`, `Profile "office"`, "Low 9", "Candidates 0", "AdvertiseInterval 0s",
-		"LookupInterval 0s", "MendInterval 0s"} {
+		"LookupInterval 0s", "MendInterval 0s", "ExchangeInterval 0s"} {
 		require.ErrorContains(t, err, field)
 	}
 	cfg := localConfig()

@@ -54,6 +54,12 @@ func newCluster(t *testing.T) *cluster {
 func (c *cluster) host(i int, more ...libp2p.Option) host.Host {
 	c.t.Helper()
 	key, _ := newPeer(c.t)
+	return c.hostOf(key, i, more...)
+}
+
+// hostOf is host for a node with this key.
+func (c *cluster) hostOf(key crypto.PrivKey, i int, more ...libp2p.Option) host.Host {
+	c.t.Helper()
 	link := simnet.LinkSettings{BitsPerSecond: 20 * simlibp2p.OneMbps}
 	opts := append([]libp2p.Option{
 		libp2p.Identity(key),
