@@ -111,6 +111,26 @@ func (m *metrics) discovery(n *Node) {
 	m.counter("p2pnode_discovery_lookups_total", "Look-ups of the network's nodes in the DHT.", d.Lookups, "", "")
 	m.counter("p2pnode_discovery_found_total", "Peers offered with an address to dial.", d.Found, "", "")
 	m.gauge("p2pnode_discovery_candidates", "Peers remembered.", float64(d.Candidates), "", "")
+	m.gauge("p2pnode_discovery_view", "Peers in the random sample of the network.", float64(d.View), "", "")
+	m.gauge("p2pnode_discovery_neighbours", "Connected peers of this network.", float64(d.Neighbours), "", "")
+	m.gauge("p2pnode_discovery_chosen", "Neighbours of this node's own choice.", float64(d.Chosen), "", "")
+	if !d.LastAdvertise.IsZero() {
+		m.gauge("p2pnode_discovery_last_advertise_age_seconds", "Time since this node's record was last put into the DHT.",
+			time.Since(d.LastAdvertise).Seconds(), "", "")
+	}
+	for _, c := range []struct {
+		result string
+		n      uint64
+	}{{"ok", d.Exchanges}, {"failed", d.ExchangesFailed}, {"malformed", d.ExchangesMalformed}} {
+		m.counter("p2pnode_discovery_exchanges_total", "Neighbours asked for peers.", c.n, "result", c.result)
+	}
+	for _, c := range []struct {
+		result string
+		n      uint64
+	}{{"ok", d.Served}, {"refused", d.ServeRefused}, {"failed", d.ServeFailed}} {
+		m.counter("p2pnode_discovery_served_total", "Exchanges of peers that others asked for.", c.n, "result", c.result)
+	}
+	m.counter("p2pnode_discovery_records_total", "Signed records of peers that exchanges brought.", d.RecordsTaken, "", "")
 	m.gauge("p2pnode_dht_routing_table", "Peers in the DHT's table.", float64(d.RoutingTable), "", "")
 	m.counter("p2pnode_peers_refused_total", "Connections closed by this node.", n.stray.dropped.Load(), "reason", "network_mismatch")
 }

@@ -62,9 +62,11 @@ type Node struct {
 	bootstrap *bootstrap.Dialer
 	discovery *discovery.Discovery
 	phis      phis
-	pools     map[string]*worker.Pool
-	workers   atomic.Pointer[[]nonce.Worker]
-	tagged    chan struct{} // holds a token while a member's tags have changed
+
+	remembered []discovery.Remembered // of earlier runs
+	pools      map[string]*worker.Pool
+	workers    atomic.Pointer[[]nonce.Worker]
+	tagged     chan struct{} // holds a token while a member's tags have changed
 
 	pubsub    *pubsub.PubSub
 	endPubsub context.CancelFunc
@@ -160,6 +162,7 @@ func (n *Node) join() error {
 	if err = n.makePubsub(); err != nil {
 		return err
 	}
+	n.remembered = n.readPeers()
 	cfg := replica.DefaultConfig(n.cfg.Network.Name)
 	cfg.Topics = n.cfg.Network.Topics
 	cfg.AntiEntropy = n.cfg.Gossip.AntiEntropy
@@ -178,7 +181,7 @@ func (n *Node) join() error {
 		quieten(&cfg)
 	}
 	cfg.FirstSync = 0
-	if len(n.cfg.Network.Bootstrap) > 0 {
+	if len(n.cfg.Network.Bootstrap)+len(n.remembered) > 0 {
 		cfg.FirstSync = firstSync
 	}
 	if n.replica, err = replica.New(n.host, n.pubsub, cfg); err != nil {
@@ -212,8 +215,11 @@ func (n *Node) makeDiscovery() error {
 		cfg.AdvertiseInterval, cfg.LookupInterval = quietAdvertise, quietLookup
 	}
 	var err error
-	n.discovery, err = discovery.New(n.host, cfg)
-	return err
+	if n.discovery, err = discovery.New(n.host, cfg); err != nil {
+		return err
+	}
+	n.discovery.Remember(n.remembered)
+	return nil
 }
 
 // Run takes part in the network until ctx ends; then it releases its leases, tells the others that it leaves, and closes
@@ -225,6 +231,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return replicaError(n.replica.Run(inner)) })
 	g.Go(func() error { return n.bootstrap.Run(inner) })
 	g.Go(func() error { return n.discovery.Run(inner) })
+	g.Go(func() error { n.keepPeers(inner); return nil })
 	for _, pool := range n.pools {
 		g.Go(func() error { return pool.Run(inner) })
 	}
@@ -247,7 +254,9 @@ func (n *Node) Run(ctx context.Context) error {
 	case <-inner.Done(): // a part failed
 	}
 	cancel()
-	return errors.Join(g.Wait(), n.Close())
+	err := g.Wait()
+	n.writePeers(context.Background()) // what discovery left behind
+	return errors.Join(err, n.Close())
 }
 
 // replicaError gives a start that was refused for the sake of another node its code.
