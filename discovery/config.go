@@ -32,7 +32,8 @@ type Config struct {
 	// MDNS announces this node on the local links and listens for others. Default false; not with profile Local.
 	MDNS bool
 
-	// Low is how few neighbours are too few: below it look-ups follow each other closely. Default 6, range 1 to Target.
+	// Low is how few neighbours are too few: below it look-ups follow each other closely. Half as many are too few of this
+	// node's own choice: it looks for others then too, less and less often. Default 6, range 1 to Target.
 	Low int
 
 	// Target is how many neighbours are enough: below it candidates are dialled. Default 8, range 1 to 64. Raising it makes

@@ -75,7 +75,8 @@ func (c *connector) do(ctx context.Context, f func()) bool {
 	return false
 }
 
-// run is the connector's one goroutine besides its dials and exchanges.
+// run is the connector's one goroutine besides its dials and exchanges. It wakes others when a neighbour came or went, and when
+// what is lacking of neighbours has changed.
 func (c *connector) run(ctx context.Context, events <-chan any, wakes ...chan struct{}) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer close(c.ended)
@@ -97,7 +98,9 @@ func (c *connector) run(ctx context.Context, events <-chan any, wakes ...chan st
 	defer due.Stop()
 	exchange := time.NewTimer(c.exchangePause())
 	defer exchange.Stop()
+	lacked := c.lacks()
 	for {
+		var changed, news bool
 		select {
 		case <-ctx.Done():
 			return
@@ -112,15 +115,8 @@ func (c *connector) run(ctx context.Context, events <-chan any, wakes ...chan st
 				events = nil // the host closes
 				continue
 			}
-			if c.handle(e) {
-				c.updateGauges()
-				for _, w := range wakes {
-					wake(w)
-				}
-				if c.news(e) {
-					exchange.Reset(0)
-				}
-			}
+			changed = c.handle(e)
+			news = changed && c.news(e)
 		case r := <-c.results:
 			c.dialing--
 			c.table.dialed(r.id, r.ok, c.speaks(r.id), time.Now())
@@ -139,6 +135,15 @@ func (c *connector) run(ctx context.Context, events <-chan any, wakes ...chan st
 		c.updateGauges()
 		c.fill(ctx, due)
 		c.protect()
+		if news {
+			exchange.Reset(0)
+		}
+		if lacks := c.lacks(); changed || lacks != lacked {
+			lacked = lacks
+			for _, w := range wakes {
+				wake(w)
+			}
+		}
 	}
 }
 
@@ -171,6 +176,7 @@ func (c *connector) protect() {
 		}
 	}
 	c.kept = keep
+	c.count.chosen.Store(int64(len(keep)))
 }
 
 // release lets go of what protect took, and leaves what is worth remembering.
@@ -330,7 +336,6 @@ func (c *connector) updateGauges() {
 	c.count.neighbours.Store(int64(neighbours))
 	c.count.candidates.Store(int64(len(c.table.byPeer)))
 	c.count.view.Store(int64(len(c.table.view.members)))
-	c.count.chosen.Store(int64(c.table.chosen()))
 }
 
 // wake fills a channel that holds one.

@@ -134,7 +134,7 @@ type Counters struct {
 
 	LastAdvertise time.Time // zero: never
 	Neighbours    int       // connected peers of this network
-	Chosen        int       // of these, those of this node's own choice; peers being dialled count
+	Chosen        int       // of these, those of this node's own choice
 	View          int       // peers in the view
 	Candidates    int       // peers remembered, connected ones included
 	RoutingTable  int       // peers in the DHT's table; 0 when not running

@@ -75,7 +75,7 @@ func (c *connector) exchangeDone(e exchanged) time.Duration {
 }
 
 func (c *connector) exchangePause() time.Duration {
-	if c.count.neighbours.Load() < int64(c.cfg.Low) {
+	if c.lacks() != lacksNothing {
 		return c.eager.next()
 	}
 	c.eager.reset()

@@ -23,6 +23,12 @@ import (
 // exchanging runs on h all of discovery but the DHT.
 func (c *cluster) exchanging(h host.Host, remembered ...Remembered) *node {
 	c.t.Helper()
+	return c.waking(h, nil, remembered...)
+}
+
+// waking is exchanging with somebody to wake.
+func (c *cluster) waking(h host.Host, wake chan struct{}, remembered ...Remembered) *node {
+	c.t.Helper()
 	cfg := DefaultConfig()
 	cfg.Network = "test"
 	d, err := New(h, cfg)
@@ -30,7 +36,7 @@ func (c *cluster) exchanging(h host.Host, remembered ...Remembered) *node {
 	d.Remember(remembered)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- d.connect(ctx) }()
+	go func() { done <- d.connect(ctx, wake) }()
 	n := &node{Host: h, found: d, stop: func() {
 		cancel()
 		if done != nil {

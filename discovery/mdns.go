@@ -25,7 +25,8 @@ const (
 	maxMDNSRetry = 5 * time.Minute
 
 	mdnsInterval = time.Hour        // between two questions of a node that has enough neighbours: they join networks that formed apart
-	mdnsAskFor   = 10 * time.Second // for such a one: it is put at once, and again after 4 s
+	mdnsRest     = time.Minute      // the first pause of one that has too few of its own choice; it doubles up to mdnsInterval
+	mdnsAskFor   = 10 * time.Second // for such ones: a question is put at once, and again after 4 s
 
 	mdnsDomain  = "local"
 	mdnsPort    = 4001 // the records need one; nobody looks at it
@@ -36,24 +37,23 @@ const (
 // mdnsLoop asks on the local links for others when neighbours are missing, and seldom otherwise, until ctx is done. A wake says that
 // a neighbour came or went.
 func (d *Discovery) mdnsLoop(ctx context.Context, wake <-chan struct{}) {
+	rest := backoff{first: mdnsRest, most: mdnsInterval}
 	for ctx.Err() == nil {
-		d.mdnsAsk(ctx, mdnsInterval, wake, d.short)
-		d.idle(ctx, wake)
-		if !d.short() {
+		var due bool
+		switch d.lacks() {
+		case lacksNeighbours:
+			d.mdnsAsk(ctx, mdnsInterval, wake, func() bool { return d.lacks() == lacksNeighbours })
+		case lacksChosen:
+			due = d.lasts(ctx, lacksChosen, time.Now().Add(rest.next()), wake)
+		default:
+			rest.reset()
+			due = d.lasts(ctx, lacksNothing, time.Now().Add(jitter(mdnsInterval)), wake)
+		}
+		if due {
 			d.mdnsAsk(ctx, mdnsAskFor, wake, func() bool { return true })
 		}
 	}
 }
-
-// idle waits until neighbours are missing, or a question is due all the same.
-func (d *Discovery) idle(ctx context.Context, wake <-chan struct{}) {
-	end := time.Now().Add(jitter(mdnsInterval))
-	for !d.short() && pause(ctx, time.Until(end), wake, 0) {
-	}
-}
-
-// short says whether neighbours are missing.
-func (d *Discovery) short() bool { return d.count.neighbours.Load() < int64(d.cfg.Low) }
 
 // mdnsAnswer answers others' questions until ctx is done. A machine without a usable interface may get one later, so a start that fails is tried
 // again.

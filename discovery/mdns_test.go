@@ -25,8 +25,9 @@ func TestWhoHasEnoughNeighboursAsksTheLinkSeldom(t *testing.T) {
 			return nil
 		}
 		wake := make(chan struct{}, 1)
-		neighbours := func(n int) {
+		neighbours := func(n, chosen int) {
 			d.count.neighbours.Store(int64(n))
+			d.count.chosen.Store(int64(chosen))
 			wake <- struct{}{}
 			synctest.Wait()
 		}
@@ -36,12 +37,12 @@ func TestWhoHasEnoughNeighboursAsksTheLinkSeldom(t *testing.T) {
 			defer close(ended)
 			d.mdnsLoop(ctx, wake)
 		}()
-		neighbours(1)
+		neighbours(1, 1)
 		require.Equal(t, int32(1), asking.Load(), "neighbours are missing")
 		time.Sleep(mdnsInterval / 4)
-		neighbours(d.cfg.Low - 1)
+		neighbours(d.cfg.Low-1, d.cfg.Low-1)
 		require.Equal(t, int32(1), asking.Load(), "they still are")
-		neighbours(d.cfg.Low)
+		neighbours(d.cfg.Low, d.cfg.Low/2)
 		require.Zero(t, asking.Load(), "there are enough")
 		time.Sleep(mdnsInterval/2 - time.Second)
 		require.Equal(t, int32(1), asked.Load())
@@ -52,7 +53,14 @@ func TestWhoHasEnoughNeighboursAsksTheLinkSeldom(t *testing.T) {
 		synctest.Wait()
 		require.Zero(t, asking.Load())
 
-		neighbours(0)
+		neighbours(64, d.cfg.Low/2-1)
+		time.Sleep(mdnsRest)
+		require.Equal(t, int32(3), asked.Load(), "those of its own choice are missing, however many others came")
+		time.Sleep(24 * time.Hour)
+		require.Less(t, asked.Load(), int32(3+8+48), "there may be nobody else, so it asks less and less")
+		require.Greater(t, asked.Load(), int32(24))
+
+		neighbours(0, 0)
 		require.Equal(t, int32(1), asking.Load(), "they are gone")
 		cancel()
 		<-ended

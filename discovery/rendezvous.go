@@ -99,11 +99,12 @@ func (d *Discovery) advertiseLoop(ctx context.Context, r router, wake <-chan str
 	}
 }
 
-// lookupLoop looks for other nodes until ctx is done: again and again while there are too few neighbours, seldom otherwise.
-// A wake says that a neighbour came or went.
+// lookupLoop looks for other nodes until ctx is done: again and again while there are too few neighbours, less and less often
+// while there are too few of this node's own choice, seldom otherwise. A wake says that a neighbour came or went.
 func (d *Discovery) lookupLoop(ctx context.Context, r router, wake <-chan struct{}) {
 	table := backoff{first: tableRetry, most: maxRetry}
 	eager := backoff{first: eagerRetry, most: maxRetry}
+	rest := backoff{first: maxRetry, most: d.cfg.LookupInterval}
 	for ctx.Err() == nil {
 		if r.size() == 0 {
 			if pause(ctx, table.next(), wake, tableRetry) {
@@ -118,23 +119,30 @@ func (d *Discovery) lookupLoop(ctx context.Context, r router, wake <-chan struct
 			d.count.lookupFailures.Add(1)
 			d.log.Debug("look-up failed", "err", err)
 		}
-		d.lookupPause(ctx, &eager, wake)
+		d.lookupPause(ctx, &eager, &rest, wake)
 	}
 }
 
 // lookupPause waits until the next look-up is due.
-func (d *Discovery) lookupPause(ctx context.Context, eager *backoff, wake <-chan struct{}) {
-	end := time.Now().Add(jitter(d.cfg.LookupInterval))
+func (d *Discovery) lookupPause(ctx context.Context, eager, rest *backoff, wake <-chan struct{}) {
+	seldom := time.Now().Add(jitter(d.cfg.LookupInterval))
 	for ctx.Err() == nil {
-		if d.count.neighbours.Load() < int64(d.cfg.Low) {
+		switch d.lacks() {
+		case lacksNeighbours:
 			if pause(ctx, eager.next(), wake, eagerRetry) {
 				eager.reset()
 			}
 			return
-		}
-		eager.reset()
-		if !pause(ctx, time.Until(end), wake, 0) {
-			return
+		case lacksChosen:
+			if d.lasts(ctx, lacksChosen, time.Now().Add(rest.next()), wake) {
+				return
+			}
+		default:
+			eager.reset()
+			rest.reset()
+			if d.lasts(ctx, lacksNothing, seldom, wake) {
+				return
+			}
 		}
 	}
 }
