@@ -20,6 +20,10 @@ const (
 	// staleAfter is how long after somebody was last connected to a peer it is still offered to others and taken from them.
 	// Each hop of an exchange adds its own waiting, so the dead are gone from all views after it. A guess: many rounds.
 	staleAfter = time.Hour
+
+	// steady is how long a connection must last for its peer to be dialled again at once when it ends: one that takes
+	// connections and closes them, as a full or a hostile one does, is not dialled in a tight loop. A guess.
+	steady = 10 * time.Second
 )
 
 // candidate is a peer that may become a neighbour.
@@ -34,6 +38,7 @@ type candidate struct {
 
 	mentioned time.Time // last offered, connected or lost
 	heard     time.Time // when somebody was last connected to it; zero: not known
+	since     time.Time // when it was connected; zero: it is apart
 	lostAt    time.Time // when it was last lost as a neighbour; zero: it never was one
 	chosen    bool      // it is a neighbour because this node chose it
 	chosenAt  time.Time // when
@@ -42,6 +47,7 @@ type candidate struct {
 	due      time.Time // not dialled earlier
 	failures int       // dials in vain since it was last connected
 	failedAt time.Time // of the last of them
+	briefs   int       // connections, one after the other, that did not last for steady
 	mends    int       // how often mending reached it
 	mendDue  time.Time // not mended earlier
 	dialing  bool
@@ -150,6 +156,9 @@ func (t *candidates) sign(r signedRecord, now time.Time) *candidate {
 func (t *candidates) met(id peer.ID, group string, now time.Time) *candidate {
 	c := t.entry(id, now)
 	c.heard, c.failures = now, 0
+	if c.since.IsZero() {
+		c.since = now
+	}
 	t.place(c, group, true)
 	c.found = true
 	t.view.observe(c.seat())
@@ -189,6 +198,28 @@ func (t *candidates) lost(info peer.AddrInfo, now time.Time) {
 	c := t.byPeer[info.ID]
 	c.lostAt, c.heard, c.failures, c.chosen = now, now, 0, false
 	c.due = now.Add(t.yield(info.ID))
+	if now.Sub(c.since) < steady {
+		c.briefs++
+		c.due = now.Add(t.retry(c.briefs))
+	} else {
+		c.briefs = 0
+	}
+	c.since = time.Time{}
+}
+
+// left notes that id takes no part in this network any more, connected or not, and reports whether it did. It is remembered:
+// a node that ends says so before its connections close, and may start again.
+func (t *candidates) left(id peer.ID, now time.Time) bool {
+	c := t.byPeer[id]
+	if c == nil || !c.found {
+		return false
+	}
+	c.found, c.chosen = false, false
+	c.lostAt, c.heard, c.since = now, time.Time{}, time.Time{}
+	if t.view.drop(id) {
+		t.resample()
+	}
+	return true
 }
 
 // forget drops what nobody has mentioned for forgetAfter.

@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -252,4 +253,73 @@ func TestRememberedPeersAreTheProvenAndThenTheLatest(t *testing.T) {
 	require.Equal(t, []peer.ID{"a", "c", "b"}, []peer.ID{got[0].Info.ID, got[1].Info.ID, got[2].Info.ID})
 	require.Equal(t, 1, got[2].Failures)
 	require.Equal(t, epoch.Add(time.Minute), got[2].Failed)
+}
+
+func TestWhoTakesConnectionsAndClosesThemIsDialledLessAndLessOften(t *testing.T) {
+	table := newTable(16)
+	table.offer(info("z", 1), epoch)
+	now := epoch
+	for try := range 12 {
+		require.Equal(t, []string{"z"}, ids(table.next(1, now, none, everyone)), "try %d", try)
+		table.met("z", "10.0.0.0/16", now)
+		table.dialed("z", true, true, now)
+		now = now.Add(steady - 1)
+		table.met("z", "10.0.0.0/16", now) // as whatever it says does
+		table.lost(info("z", 1), now)
+		at, ok := table.wake(none)
+		require.True(t, ok)
+		require.GreaterOrEqual(t, at.Sub(now), min(dialRetry<<try, maxDialRetry)/2)
+		require.Empty(t, table.next(1, at.Add(-1), none, everyone))
+		now = at
+	}
+	table.met("z", "10.0.0.0/16", now)
+	table.lost(info("z", 1), now.Add(steady))
+	require.Equal(t, []string{"z"}, ids(table.next(1, now.Add(steady), none, everyone)), "it lasted")
+}
+
+func TestWhoIsOfAnotherNetworkIsDialledLessAndLessOften(t *testing.T) {
+	table := newTable(16)
+	table.offer(info("z", 1), epoch)
+	now := epoch
+	for try := range 12 {
+		require.Equal(t, []string{"z"}, ids(table.next(1, now, none, everyone)), "try %d", try)
+		table.dialed("z", true, false, now)
+		at, ok := table.wake(none)
+		require.True(t, ok)
+		require.GreaterOrEqual(t, at.Sub(now), min(dialRetry<<try, maxDialRetry)/2)
+		now = at
+	}
+	table.met("z", "10.0.0.0/16", now) // it said later what it speaks
+	table.lost(info("z", 1), now.Add(steady))
+	require.Equal(t, []string{"z"}, ids(table.next(1, now.Add(steady), none, everyone)))
+}
+
+func TestWhoLeavesTheNetworkIsNoLongerChosen(t *testing.T) {
+	table := newTable(128)
+	links := func(id peer.ID) link { return outbound }
+	require.False(t, table.left("z", epoch), "never heard of")
+	table.met("z", "10.0.0.0/16", epoch)
+	table.pushed(table.byPeer["z"])
+	require.Empty(t, table.choose(0, epoch, links))
+	require.Equal(t, []peer.ID{"z"}, table.keep())
+	require.True(t, table.left("z", epoch))
+	require.False(t, table.left("z", epoch))
+	require.Empty(t, table.choose(0, epoch, links))
+	require.Empty(t, table.keep(), "though it is connected")
+	require.False(t, table.view.has("z"))
+	table.offer(info("z", 1), epoch)
+	require.Equal(t, []Remembered{{Info: info("z", 1), Alive: epoch}}, table.remembered(epoch.Add(time.Minute), links))
+	table.met("z", "10.0.0.0/16", epoch)
+	require.Empty(t, table.choose(0, epoch, links))
+	require.Equal(t, []peer.ID{"z"}, table.keep(), "it is back")
+}
+
+func TestRememberedFailuresAreBounded(t *testing.T) {
+	table := newTable(128)
+	for i, failures := range []int{math.MaxInt, math.MinInt} {
+		id := peer.ID(fmt.Sprint(i))
+		table.restore(Remembered{Info: info(string(id), 1), Alive: epoch, Failures: failures}, epoch)
+		table.next(1, epoch.Add(time.Minute), none, func(c *candidate) bool { return c.id == id })
+		require.NotPanics(t, func() { table.dialed(id, false, false, epoch.Add(time.Minute)) })
+	}
 }

@@ -203,12 +203,14 @@ func (t *candidates) take(cs []*candidate) []peer.AddrInfo {
 	return infos
 }
 
-// dialed notes how a dial of id ended. ours says that it speaks a protocol of this network; met says so later otherwise.
+// dialed notes how a dial of id ended. ours says that it speaks a protocol of this network; met says so later otherwise, and
+// until then the dial was in vain.
 func (t *candidates) dialed(id peer.ID, ok, ours bool, now time.Time) {
 	c := t.byPeer[id]
 	if c == nil {
 		return
 	}
+	ok = ok && ours
 	mended := c.mending && ok
 	c.dialing, c.mending = false, false
 	if mended {
@@ -217,21 +219,28 @@ func (t *candidates) dialed(id peer.ID, ok, ours bool, now time.Time) {
 	}
 	if ok {
 		c.failures, c.mentioned = 0, now
-		if ours && !c.chosen && !mended { // who was mended may be adopted
+		if !c.chosen && !mended { // who was mended may be adopted
 			c.chosen, c.chosenAt = true, now
 		}
 		return
 	}
 	c.failures++
 	c.failedAt = now
-	retry := min(dialRetry<<min(c.failures-1, 16), maxDialRetry)
+	retry := t.retry(c.failures)
 	if !c.lostAt.IsZero() && now.Sub(c.lostAt) < eagerFor {
-		retry = min(retry, lostRetry)
+		retry = min(retry, lostRetry/2+t.random(lostRetry/2))
 	}
-	c.due = now.Add(retry/2 + t.random(retry/2))
+	c.due = now.Add(retry)
 	if t.view.drop(id) {
 		t.resample()
 	}
+}
+
+// retry is the pause after times dials in vain: dialRetry, doubled with each, at most maxDialRetry; of that a random share
+// between a half and the whole.
+func (t *candidates) retry(times int) time.Duration {
+	most := min(dialRetry<<min(times-1, 16), maxDialRetry)
+	return most/2 + t.random(most/2)
 }
 
 // wake is when the next candidate is due that is apart; ok is false when there is none.

@@ -214,18 +214,19 @@ func (c *connector) allowed(addrs []ma.Multiaddr) []ma.Multiaddr {
 func (c *connector) handle(e any) bool {
 	switch e := e.(type) {
 	case event.EvtPeerIdentificationCompleted:
-		if !c.meet(e.Peer) {
-			return false
+		changed := c.meet(e.Peer)
+		if e.SignedPeerRecord != nil && c.speaks(e.Peer) && c.link(e.Peer) != apart {
+			c.learn(e.Conn, e.SignedPeerRecord)
 		}
-		if e.SignedPeerRecord != nil {
-			c.learn(e.Peer, e.SignedPeerRecord)
-		}
-		return true
+		return changed
 	case event.EvtPeerProtocolsUpdated:
 		return c.meet(e.Peer)
 	case event.EvtPeerConnectednessChanged:
-		if e.Connectedness != network.NotConnected || c.link(e.Peer) != apart || !c.speaks(e.Peer) {
+		if e.Connectedness != network.NotConnected || c.link(e.Peer) != apart {
 			return false
+		}
+		if !c.speaks(e.Peer) {
+			return c.table.left(e.Peer, time.Now())
 		}
 		info := c.host.Peerstore().PeerInfo(e.Peer)
 		info.Addrs = c.allowed(info.Addrs)
@@ -235,11 +236,14 @@ func (c *connector) handle(e any) bool {
 	return false
 }
 
-// meet notes that a peer of this network is connected.
+// meet notes that a peer is connected and of this network, or of it no longer, and reports whether that may matter to others.
 func (c *connector) meet(id peer.ID) bool {
 	conns := c.host.Network().ConnsToPeer(id)
-	if len(conns) == 0 || !c.speaks(id) {
+	if len(conns) == 0 {
 		return false
+	}
+	if !c.speaks(id) {
+		return c.table.left(id, time.Now())
 	}
 	c.table.met(id, groupOf(conns[0].RemoteMultiaddr()), time.Now())
 	return true

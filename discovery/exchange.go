@@ -242,15 +242,16 @@ func (c *connector) answer(conn network.Conn, n int) (entries []entry, records [
 	return entries, records, false
 }
 
-// learn takes the record that identify brought of a peer, which has verified it.
-func (c *connector) learn(id peer.ID, envelope *envelopes.Envelope) {
+// learn takes the record that identify brought of the peer of conn, and has verified.
+func (c *connector) learn(conn network.Conn, envelope *envelopes.Envelope) {
 	rec, err := envelope.Record()
 	if err != nil {
 		return
 	}
 	b, err := envelope.Marshal()
-	if told, ok := rec.(*peer.PeerRecord); ok && err == nil && len(b) <= maxRecord && told.PeerID == id {
-		c.sign(signedRecord{bytes: b, id: id, seq: told.Seq, addrs: boundAddrs(told.Addrs)}, false)
+	if told, ok := rec.(*peer.PeerRecord); ok && err == nil && len(b) <= maxRecord && told.PeerID == conn.RemotePeer() {
+		r := signedRecord{bytes: b, id: told.PeerID, seq: told.Seq, addrs: boundAddrs(told.Addrs)}
+		c.sign(r, !manet.IsIPLoopback(conn.RemoteMultiaddr()))
 	}
 }
 

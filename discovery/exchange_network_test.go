@@ -255,3 +255,34 @@ func TestAddressesOfThisMachineAreNotTakenFromElsewhere(t *testing.T) {
 		require.Equal(t, []ma.Multiaddr{ma.StringCast("/ip4/1.0.0.9/udp/8000/quic-v1")}, addrs)
 	})
 }
+
+func TestANeighbourThatLeavesTheNetworkButNotTheHostIsNoLongerChosen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		n, o := c.exchanging(c.host(0)), c.exchanging(c.host(1))
+		require.NoError(t, n.Connect(t.Context(), peer.AddrInfo{ID: o.ID(), Addrs: o.Addrs()}))
+		within(t, time.Second, "chosen", func() bool { return n.found.Counters().Chosen == 1 })
+		o.stop()
+		within(t, time.Second, "let go", func() bool { return n.found.Counters().Chosen == 0 })
+		require.Equal(t, 1, n.degree([]*node{o}))
+		require.False(t, n.ConnManager().IsProtected(o.ID(), protectTag))
+		require.NoError(t, o.Host.Close())
+		time.Sleep(time.Minute)
+		require.Zero(t, n.found.Counters().Chosen)
+		require.Len(t, n.found.Remembered(t.Context()), 1, "it may come back")
+	})
+}
+
+func TestAHostOfAnotherNetworkIsNotDialledInATightLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		n, stranger := c.exchanging(c.host(0)), c.host(1)
+		stranger.Network().Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, conn network.Conn) {
+			time.AfterFunc(100*time.Millisecond, func() { conn.Close() }) // it has heard what n speaks
+		}})
+		n.found.Add(peer.AddrInfo{ID: stranger.ID(), Addrs: stranger.Addrs()})
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		require.LessOrEqual(t, n.found.Counters().DialsOK, uint64(12))
+	})
+}

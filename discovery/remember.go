@@ -13,6 +13,9 @@ import (
 // them is small.
 const MaxRemembered = 128
 
+// maxFailures bounds what is taken over of Remembered.Failures; more make no difference.
+const maxFailures = 100
+
 // Remembered is a peer that was a neighbour once, for a node to find its network again after a restart, whatever became of
 // the bootstrap peers.
 type Remembered struct {
@@ -52,7 +55,7 @@ func (t *candidates) restore(r Remembered, now time.Time) {
 	t.offer(r.Info, now)
 	c := t.byPeer[r.Info.ID]
 	c.lostAt, c.heard, c.failedAt = r.Alive, r.Alive, r.Failed
-	c.failures = r.Failures
+	c.failures = max(0, min(r.Failures, maxFailures))
 	c.proven = r.Chosen
 	c.due = now.Add(t.random(yield)) // it does not know that this node is back, so there is nobody to yield to
 }
