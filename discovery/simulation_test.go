@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/require"
 )
 
@@ -72,8 +73,9 @@ func TestViewsFollowChurn(t *testing.T) {
 }
 
 // eclipse is a network of 25, and a node that remembers one of it, while ten times as many attackers from two prefixes fill
-// whatever of it they can reach: its table, its connections, its pushes, and each answer when it asks one of them.
-func eclipse(t *testing.T, seed uint64) (w *world, victim *actor, remembered *actor) {
+// whatever of it they can reach: its table, its connections, its pushes, and each answer when it asks one of them. With claims
+// each attacker first names an address that it does not have, in a prefix that no other names.
+func eclipse(t *testing.T, seed uint64, claims bool) (w *world, victim *actor, remembered *actor) {
 	w = newWorld(t, seed)
 	honest := w.spread(25)
 	for _, a := range honest[1:] {
@@ -85,6 +87,9 @@ func eclipse(t *testing.T, seed uint64) (w *world, victim *actor, remembered *ac
 	for i := range 10 * len(honest) {
 		a := w.add(fmt.Sprintf("203.%d.%d.%d", i%2, i/250, 1+i%250))
 		a.evil = r
+		if claims {
+			a.claim = ma.StringCast(fmt.Sprintf("/ip4/%d.%d.0.1/udp/1/quic-v1", 30+i/200, i%200))
+		}
 		r.members = append(r.members, a)
 	}
 	for _, a := range r.members {
@@ -108,7 +113,7 @@ func (w *world) friends(a *actor, has func(*actor) []peer.ID) (honest, all int) 
 
 func TestAttackersFromTwoPrefixesCannotIsolateANodeThatRemembersOneHonestPeer(t *testing.T) {
 	for seed := range uint64(2) {
-		w, victim, _ := eclipse(t, seed)
+		w, victim, _ := eclipse(t, seed, seed == 1)
 		w.run(30 * time.Second)
 		for minute := range 6 {
 			w.run(time.Minute)
@@ -127,7 +132,7 @@ func TestAttackersFromTwoPrefixesCannotIsolateANodeThatRemembersOneHonestPeer(t 
 }
 
 func TestANodeUnderAttackFindsItsHonestPeerWhenThatComesBack(t *testing.T) {
-	w, victim, remembered := eclipse(t, 9)
+	w, victim, remembered := eclipse(t, 9, false)
 	w.kill(remembered)
 	w.run(3 * time.Minute)
 	links, _ := w.friends(victim, linked)

@@ -27,6 +27,7 @@ type actor struct {
 	world *world
 	id    peer.ID
 	addr  ma.Multiaddr
+	claim ma.Multiaddr // an address that is not its own, named before addr; nil: none
 	table *candidates
 	links map[peer.ID]link
 	since map[peer.ID]time.Time // of links
@@ -72,12 +73,19 @@ func (w *world) spread(n int) []*actor {
 
 func (w *world) span(d time.Duration) time.Duration { return time.Duration(w.rng.Int64N(int64(d))) }
 
-func (a *actor) info() peer.AddrInfo { return peer.AddrInfo{ID: a.id, Addrs: []ma.Multiaddr{a.addr}} }
+func (a *actor) addrs() []ma.Multiaddr {
+	if a.claim != nil {
+		return []ma.Multiaddr{a.claim, a.addr}
+	}
+	return []ma.Multiaddr{a.addr}
+}
+
+func (a *actor) info() peer.AddrInfo { return peer.AddrInfo{ID: a.id, Addrs: a.addrs()} }
 
 func (a *actor) link(id peer.ID) link { return a.links[id] }
 
 func (a *actor) record() signedRecord {
-	return signedRecord{bytes: []byte(a.id), id: a.id, seq: 1, addrs: []ma.Multiaddr{a.addr}}
+	return signedRecord{bytes: []byte(a.id), id: a.id, seq: 1, addrs: a.addrs()}
 }
 
 // connect has a dial b, and reports whether that worked.
