@@ -90,6 +90,8 @@ type candidates struct {
 	rng      *rand.Rand
 	byPeer   map[peer.ID]*candidate
 	view     *view
+
+	evicted uint64 // candidates that others took the room of
 }
 
 func newCandidates(self peer.ID, cfg Config, rng *rand.Rand) *candidates {
@@ -133,13 +135,15 @@ func (t *candidates) place(c *candidate, group string, seen bool) {
 	}
 }
 
-// resample gives the samplers everyone whom view has heard of and who may be alive.
+// resample gives the samplers that hold nobody everyone whom view has heard of and who may be alive.
 func (t *candidates) resample() {
+	var seats []seat
 	for _, c := range t.sorted() {
 		if c.failures == 0 && (c.found || c.record != nil) {
-			t.view.observe(c.seat())
+			seats = append(seats, c.seat())
 		}
 	}
+	t.view.refill(seats)
 }
 
 // sign notes what a verified record says. One that is not newer than what is held says nothing.
@@ -248,6 +252,7 @@ func (t *candidates) evict() {
 	for _, c := range all {
 		groups[c.group]++
 	}
+	t.evicted++
 	t.remove(slices.MinFunc(all, func(a, b *candidate) int {
 		return cmp.Or(cmp.Compare(t.worth(a), t.worth(b)), cmp.Compare(groups[b.group], groups[a.group]),
 			a.lostAt.Compare(b.lostAt), a.failedAt.Compare(b.failedAt))

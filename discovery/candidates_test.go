@@ -151,6 +151,7 @@ func TestAFloodOfNamesDisplacesNoProvenPeer(t *testing.T) {
 		require.LessOrEqual(t, len(table.byPeer), 16)
 	}
 	require.Contains(t, table.byPeer, peer.ID("proven"))
+	require.Equal(t, uint64(1+10_000), table.evicted)
 }
 
 func TestMendTakesALostNeighbourWhateverItsBackoff(t *testing.T) {

@@ -196,6 +196,7 @@ func (c *connector) take(info peer.AddrInfo) {
 		info.Addrs = c.host.Peerstore().Addrs(info.ID)
 	}
 	if info.Addrs = c.allowed(info.Addrs); len(info.Addrs) == 0 {
+		c.count.droppedAddress.Add(1)
 		return
 	}
 	c.count.found.Add(1)
@@ -340,6 +341,8 @@ func (c *connector) updateGauges() {
 	c.count.neighbours.Store(int64(neighbours))
 	c.count.candidates.Store(int64(len(c.table.byPeer)))
 	c.count.view.Store(int64(len(c.table.view.members)))
+	c.count.droppedRoom.Store(c.table.evicted)
+	c.count.droppedPushes.Store(c.table.view.blocked)
 }
 
 // wake fills a channel that holds one.

@@ -98,7 +98,7 @@ func (d *Discovery) Add(info peer.AddrInfo) {
 	select {
 	case d.offers <- info:
 	default:
-		d.count.dropped.Add(1)
+		d.count.droppedQueue.Add(1)
 	}
 }
 
@@ -117,7 +117,6 @@ type Counters struct {
 	Lookups           uint64
 	LookupFailures    uint64 // timed out; what they found before is used
 	Found             uint64 // peers offered with an address to dial, repeated ones too
-	Dropped           uint64 // peers offered by Add while too many were waiting
 
 	DialsOK      uint64
 	DialsRefused uint64
@@ -132,6 +131,8 @@ type Counters struct {
 	ServeRefused       uint64 // over a limit of this node
 	ServeFailed        uint64 // broken off, or against a rule
 
+	Dropped Dropped
+
 	LastAdvertise time.Time // zero: never
 	Neighbours    int       // connected peers of this network
 	Chosen        int       // of these, those of this node's own choice
@@ -140,13 +141,24 @@ type Counters struct {
 	RoutingTable  int       // peers in the DHT's table; 0 when not running
 }
 
+// Dropped counts by reason what this node heard of peers and did not take, or took and let go.
+type Dropped struct {
+	Queue   uint64 // peers offered by Add while too many were waiting
+	Address uint64 // peers and records without an address that this node may dial
+	Record  uint64 // records of connected peers that are too long to be told on
+	Room    uint64 // candidates that more useful ones took the room of
+	Pushes  uint64 // pushes of a round that had too many
+}
+
 // counts is Counters while it is being counted.
 type counts struct {
-	advertisements, advertiseFailures, lookups, lookupFailures, found, dropped atomic.Uint64
-	dialsOK, dialsRefused, dialsTimeout, dialsOther                            atomic.Uint64
+	advertisements, advertiseFailures, lookups, lookupFailures, found atomic.Uint64
+	dialsOK, dialsRefused, dialsTimeout, dialsOther                   atomic.Uint64
 
 	exchanges, exchangesFailed, exchangesMalformed, recordsTaken atomic.Uint64
 	served, serveRefused, serveFailed                            atomic.Uint64
+
+	droppedQueue, droppedAddress, droppedRecord, droppedRoom, droppedPushes atomic.Uint64
 
 	lastAdvertise                        atomic.Pointer[time.Time]
 	neighbours, candidates, chosen, view atomic.Int64
@@ -161,7 +173,6 @@ func (d *Discovery) Counters() Counters {
 		Lookups:           n.lookups.Load(),
 		LookupFailures:    n.lookupFailures.Load(),
 		Found:             n.found.Load(),
-		Dropped:           n.dropped.Load(),
 		DialsOK:           n.dialsOK.Load(),
 		DialsRefused:      n.dialsRefused.Load(),
 		DialsTimeout:      n.dialsTimeout.Load(),
@@ -174,6 +185,14 @@ func (d *Discovery) Counters() Counters {
 		Served:             n.served.Load(),
 		ServeRefused:       n.serveRefused.Load(),
 		ServeFailed:        n.serveFailed.Load(),
+
+		Dropped: Dropped{
+			Queue:   n.droppedQueue.Load(),
+			Address: n.droppedAddress.Load(),
+			Record:  n.droppedRecord.Load(),
+			Room:    n.droppedRoom.Load(),
+			Pushes:  n.droppedPushes.Load(),
+		},
 
 		Neighbours: int(n.neighbours.Load()),
 		Chosen:     int(n.chosen.Load()),

@@ -109,6 +109,7 @@ func TestProfileLocalDialsLoopbackOnly(t *testing.T) {
 	require.NotContains(t, h.Peerstore().Addrs(target.ID()), away)
 	got := d.Counters()
 	require.Equal(t, uint64(1), got.Found, "the stranger has no address to dial")
+	require.Equal(t, uint64(1), got.Dropped.Address)
 	require.Equal(t, network.NotConnected, h.Network().Connectedness(stranger))
 }
 
@@ -118,5 +119,5 @@ func TestAddNeverBlocks(t *testing.T) {
 	for range maxOffers + 10 {
 		d.Add(info("z", 1))
 	}
-	require.Equal(t, uint64(10), d.Counters().Dropped)
+	require.Equal(t, uint64(10), d.Counters().Dropped.Queue)
 }

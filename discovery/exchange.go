@@ -141,7 +141,12 @@ func (c *connector) sign(r signedRecord, away bool) {
 	if away {
 		r.addrs = ma.FilterAddrs(r.addrs, func(a ma.Multiaddr) bool { return !manet.IsIPLoopback(a) })
 	}
-	if r.addrs = c.allowed(r.addrs); len(r.addrs) > 0 && r.id != c.host.ID() {
+	r.addrs = c.allowed(r.addrs)
+	switch {
+	case r.id == c.host.ID():
+	case len(r.addrs) == 0:
+		c.count.droppedAddress.Add(1)
+	default:
 		c.table.sign(r, time.Now())
 	}
 }
@@ -249,7 +254,14 @@ func (c *connector) learn(conn network.Conn, envelope *envelopes.Envelope) {
 		return
 	}
 	b, err := envelope.Marshal()
-	if told, ok := rec.(*peer.PeerRecord); ok && err == nil && len(b) <= maxRecord && told.PeerID == conn.RemotePeer() {
+	if err != nil {
+		return
+	}
+	if len(b) > maxRecord {
+		c.count.droppedRecord.Add(1)
+		return
+	}
+	if told, ok := rec.(*peer.PeerRecord); ok && told.PeerID == conn.RemotePeer() {
 		r := signedRecord{bytes: b, id: told.PeerID, seq: told.Seq, addrs: boundAddrs(told.Addrs)}
 		c.sign(r, !manet.IsIPLoopback(conn.RemoteMultiaddr()))
 	}

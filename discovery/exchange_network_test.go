@@ -286,3 +286,24 @@ func TestAHostOfAnotherNetworkIsNotDialledInATightLoop(t *testing.T) {
 		require.LessOrEqual(t, n.found.Counters().DialsOK, uint64(12))
 	})
 }
+
+func TestARecordTooLongToBeToldOnIsCountedAndNotTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		n := c.exchanging(c.host(0))
+		wordy := c.exchanging(c.host(1, libp2p.AddrsFactory(func(own []ma.Multiaddr) []ma.Multiaddr {
+			for i := range 100 {
+				own = append(own, ma.StringCast(fmt.Sprintf("/ip4/1.0.1.%d/udp/8000/quic-v1", i+1)))
+			}
+			return own
+		})))
+		require.NoError(t, n.Connect(t.Context(), peer.AddrInfo{ID: wordy.ID(), Addrs: wordy.Addrs()[:1]}))
+		other := c.exchanging(c.host(2))
+		require.NoError(t, other.Connect(t.Context(), peer.AddrInfo{ID: n.ID(), Addrs: n.Addrs()}))
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		require.NotZero(t, n.found.Counters().Dropped.Record)
+		require.NotZero(t, other.found.Counters().Exchanges)
+		require.Zero(t, other.found.Counters().RecordsTaken)
+	})
+}

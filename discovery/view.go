@@ -52,6 +52,7 @@ type view struct {
 	pushes   []seat // of this round
 	pushed   int    // how many there were, those without a seat in pushes too
 	pulls    []seat // of this round
+	blocked  uint64 // pushes of rounds that had too many
 }
 
 func newView(rng *rand.Rand) *view {
@@ -66,6 +67,18 @@ func newView(rng *rand.Rand) *view {
 func (v *view) observe(s seat) {
 	for i := range v.samplers {
 		v.samplers[i].observe(s)
+	}
+}
+
+// refill gives the samplers that hold nobody all of seats. The others have seen them.
+func (v *view) refill(seats []seat) {
+	for i := range v.samplers {
+		if v.samplers[i].held {
+			continue
+		}
+		for _, s := range seats {
+			v.samplers[i].observe(s)
+		}
 	}
 }
 
@@ -99,6 +112,8 @@ func (v *view) turn() {
 	var next []seat
 	if v.pushed <= maxPushes {
 		next = v.draw(next, v.pushes, pushShare, groupPushes)
+	} else {
+		v.blocked += uint64(v.pushed)
 	}
 	next = v.draw(next, v.pulls, pullShare, groupSeats)
 	next = v.draw(next, v.samples(), sampleShare, groupSeats)

@@ -131,6 +131,21 @@ func (m *metrics) discovery(n *Node) {
 		m.counter("p2pnode_discovery_served_total", "Exchanges of peers that others asked for.", c.n, "result", c.result)
 	}
 	m.counter("p2pnode_discovery_records_total", "Signed records of peers that exchanges brought.", d.RecordsTaken, "", "")
+	for _, c := range []struct {
+		reason string
+		n      uint64
+	}{
+		{"queue", d.Dropped.Queue}, {"address", d.Dropped.Address}, {"record", d.Dropped.Record}, {"room", d.Dropped.Room},
+		{"pushes", d.Dropped.Pushes},
+	} {
+		m.counter("p2pnode_discovery_dropped_total", "What was heard of peers and not kept.", c.n, "reason", c.reason)
+	}
+	for _, c := range []struct {
+		result string
+		n      uint64
+	}{{"ok", d.DialsOK}, {"refused", d.DialsRefused}, {"timeout", d.DialsTimeout}, {"other", d.DialsOther}} {
+		m.counter("p2pnode_discovery_dials_total", "Dials of peers that were found.", c.n, "result", c.result)
+	}
 	m.gauge("p2pnode_dht_routing_table", "Peers in the DHT's table.", float64(d.RoutingTable), "", "")
 	m.counter("p2pnode_peers_refused_total", "Connections closed by this node.", n.stray.dropped.Load(), "reason", "network_mismatch")
 }
