@@ -34,6 +34,17 @@ type Config struct {
 	// delays the join when a peer comes up late.
 	MaxBackoff time.Duration
 
+	// Enough says whether the node has neighbours enough without more bootstrap peers. One whose connection ends meanwhile is
+	// spared: it is dialled again only after a longer pause, or when there are no longer enough. So a network of more nodes than
+	// a bootstrap peer keeps connections to does not keep coming back to it. It is called at any time, by several goroutines.
+	// nil: there are never enough.
+	Enough func() bool
+
+	// SpareBackoff bounds that pause, which begins at MaxBackoff and doubles with each connection that is shorter than the
+	// bound. Default 10 min, range MaxBackoff to 24 h. Raising it saves a full bootstrap peer dials; lowering it joins networks
+	// sooner that have no other peer in common.
+	SpareBackoff time.Duration
+
 	// AttemptTimeout bounds one attempt at a peer: name look-ups and all its addresses. Default 15 s, range 1 s to 5 min. The
 	// transports give an address 5 s and the swarm starts slower ones late, so less than 7 s hides what they said.
 	AttemptTimeout time.Duration
@@ -50,6 +61,7 @@ func DefaultConfig() Config {
 	return Config{
 		MinBackoff:     time.Second,
 		MaxBackoff:     30 * time.Second,
+		SpareBackoff:   10 * time.Minute,
 		AttemptTimeout: 15 * time.Second,
 	}
 }
@@ -64,6 +76,7 @@ func (c Config) Validate() error {
 	}
 	check("MaxBackoff", c.MaxBackoff, 10*time.Millisecond, time.Hour)
 	check("MinBackoff", c.MinBackoff, 10*time.Millisecond, c.MaxBackoff)
+	check("SpareBackoff", c.SpareBackoff, c.MaxBackoff, 24*time.Hour)
 	check("AttemptTimeout", c.AttemptTimeout, time.Second, 5*time.Minute)
 	for _, info := range c.Addrs {
 		if err := info.ID.Validate(); err != nil {
@@ -112,6 +125,7 @@ type target struct {
 	lost      time.Time         // since when it is not connected
 	failures  map[string]string // multiaddr with /p2p/ -> words
 	retry     time.Time         // of the next attempt; zero when none is due
+	spared    bool              // it is left alone until then, for there are enough neighbours
 }
 
 func (t *target) setRetry(at time.Time) {
@@ -144,8 +158,8 @@ func New(h host.Host, cfg Config) (*Dialer, error) {
 	return d, nil
 }
 
-// Run dials every bootstrap peer at once and goes on until ctx is done: it redials whatever is not connected, for ever. It
-// returns nil after its last goroutine has ended. Call it once.
+// Run dials every bootstrap peer at once and goes on until ctx is done: it redials whatever is not connected, for ever, but for
+// what is spared. It returns nil after its last goroutine has ended. Call it once.
 func (d *Dialer) Run(ctx context.Context) error {
 	sub, err := d.host.EventBus().Subscribe(new(event.EvtPeerConnectednessChanged), eventbus.Name("bootstrap"), eventbus.BufSize(64))
 	if err != nil {
@@ -181,15 +195,21 @@ func (d *Dialer) Run(ctx context.Context) error {
 
 // keep has t connected until ctx is done.
 func (d *Dialer) keep(ctx context.Context, t *target) {
-	tries := 0
+	tries, ends := 0, 0
 	for {
+		lost := false
 		if d.connected(t) || d.attempt(ctx, t) {
 			since := time.Now()
 			d.setConnected(t)
 			d.awaitLoss(ctx, t)
-			if time.Since(since) >= steady {
+			held := time.Since(since)
+			if held >= steady {
 				tries = 0
 			}
+			if held >= d.cfg.SpareBackoff {
+				ends = 0
+			}
+			lost = true
 		}
 		if ctx.Err() != nil {
 			return
@@ -198,6 +218,10 @@ func (d *Dialer) keep(ctx context.Context, t *target) {
 		pause := d.pause(tries)
 		t.setRetry(time.Now().Add(pause))
 		d.awaitConnection(ctx, t, pause)
+		if lost {
+			ends++
+			d.spare(ctx, t, ends)
+		}
 		if ctx.Err() != nil {
 			return
 		}
@@ -205,14 +229,18 @@ func (d *Dialer) keep(ctx context.Context, t *target) {
 	}
 }
 
-// pause is how long to wait after the tries-th attempt in vain: MinBackoff doubled tries times, at most MaxBackoff, and of
-// that a random share between a half and the whole, so that a network does not come back in step.
+// pause is how long to wait after the tries-th attempt in vain: MinBackoff doubled tries times, at most MaxBackoff.
 func (d *Dialer) pause(tries int) time.Duration {
-	most := d.cfg.MaxBackoff
-	if shift := min(tries, 16); d.cfg.MinBackoff<<shift < most {
-		most = d.cfg.MinBackoff << shift
+	return max(d.cfg.MinBackoff, grown(d.cfg.MinBackoff, tries, d.cfg.MaxBackoff))
+}
+
+// grown is first doubled times times, at most most, and of that a random share between a half and the whole, so that a network
+// does not come back in step.
+func grown(first time.Duration, times int, most time.Duration) time.Duration {
+	if shift := min(times, 16); first<<shift < most {
+		most = first << shift
 	}
-	return max(d.cfg.MinBackoff, most/2+rand.N(most/2+1))
+	return most/2 + rand.N(most/2+1)
 }
 
 func (d *Dialer) connected(t *target) bool {
@@ -296,6 +324,7 @@ func (d *Dialer) attempt(ctx context.Context, t *target) bool {
 type State struct {
 	Wanted    int               // bootstrap peers, this node itself not counted
 	Connected int               // of these
+	Spared    int               // not connected and left alone for now, for there are enough neighbours
 	Failures  map[string]string // multiaddr, as given, of peers not connected -> why the last attempt failed
 	Retry     time.Time         // of the earliest next attempt; zero when all are connected or being dialled
 	Alone     time.Time         // since when none is connected, New being the start; zero when one is, or none is wanted
@@ -308,6 +337,9 @@ func (d *Dialer) State() State {
 		t.mu.Lock()
 		if t.connected {
 			s.Connected++
+		}
+		if t.spared {
+			s.Spared++
 		}
 		if t.lost.After(s.Alone) {
 			s.Alone = t.lost // the last one to go

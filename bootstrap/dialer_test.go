@@ -313,6 +313,7 @@ func TestValidateNamesEveryFaultyField(t *testing.T) {
 	err := Config{MinBackoff: time.Hour, MaxBackoff: time.Minute, Addrs: []peer.AddrInfo{{}}}.Validate()
 	require.ErrorContains(t, err, "MinBackoff 1h0m0s")
 	require.ErrorContains(t, err, "AttemptTimeout 0s")
+	require.ErrorContains(t, err, "SpareBackoff 0s")
 	require.ErrorContains(t, err, "Addrs")
 	require.NoError(t, DefaultConfig().Validate())
 }

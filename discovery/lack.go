@@ -31,6 +31,9 @@ func (d *Discovery) lacks() lack {
 	return lacksNothing
 }
 
+// Enough says whether there are enough neighbours, and enough of this node's own choice. false before Run.
+func (d *Discovery) Enough() bool { return d.lacks() == lacksNothing }
+
 // lasts waits until end while what is lacking stays the same. It reports whether it did; the caller checks ctx.
 func (d *Discovery) lasts(ctx context.Context, what lack, end time.Time, wake <-chan struct{}) bool {
 	for d.lacks() == what {

@@ -240,7 +240,7 @@ func membershipCheck(m MemberCount) Check {
 	return c
 }
 
-// bootstrapCheck fails once an attempt at the bootstrap peers was in vain and none is connected.
+// bootstrapCheck fails once an attempt at the bootstrap peers was in vain and none is connected, unless one is only not needed.
 func bootstrapCheck(b bootstrap.State, now time.Time) Check {
 	c := Check{Name: "bootstrap", Status: CheckOK, Detail: connected(b)}
 	if b.Wanted == 0 {
@@ -249,6 +249,10 @@ func bootstrapCheck(b bootstrap.State, now time.Time) Check {
 	}
 	c.Lines = failures(b)
 	if b.Connected > 0 {
+		return c
+	}
+	if b.Spared > 0 {
+		c.Detail += "; there are enough other neighbours"
 		return c
 	}
 	c.Status, c.Hint = CheckFail, "p2pnode errors "+CodeBootstrapUnreachable

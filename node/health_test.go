@@ -155,6 +155,9 @@ func TestBootstrapFailsOnceADialWasInVainAndNoneIsConnected(t *testing.T) {
 	require.Equal(t, CheckOK, some.Status)
 	require.Len(t, some.Lines, 2)
 	require.Equal(t, Check{
+		Name: "bootstrap", Status: CheckOK, Detail: "0 of 2 bootstrap peers connected; there are enough other neighbours",
+	}, bootstrapCheck(bootstrap.State{Wanted: 2, Spared: 1, Alone: now}, now))
+	require.Equal(t, Check{
 		Name: "bootstrap", Status: CheckFail, Detail: "0 of 2 bootstrap peers connected for 3m", Hint: "p2pnode errors bootstrap-unreachable",
 		Lines: []string{"/dns4/b1/tcp/4747: connection refused", "/dns4/b2/udp/4747/quic-v1: no answer in 5 s"},
 	}, bootstrapCheck(bootstrap.State{Wanted: 2, Failures: inVain, Alone: now.Add(-200 * time.Second)}, now))

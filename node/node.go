@@ -187,10 +187,10 @@ func (n *Node) join() error {
 	if n.replica, err = replica.New(n.host, n.pubsub, cfg); err != nil {
 		return err
 	}
-	if err = n.makeBootstrap(); err != nil {
+	if err = n.makeDiscovery(); err != nil {
 		return err
 	}
-	if err = n.makeDiscovery(); err != nil {
+	if err = n.makeBootstrap(); err != nil {
 		return err
 	}
 	return n.makePools()
@@ -203,6 +203,7 @@ func (n *Node) makeBootstrap() error {
 	}
 	cfg := bootstrap.DefaultConfig()
 	cfg.Addrs, cfg.Logger = addrs, n.log
+	cfg.Enough = n.discovery.Enough
 	n.bootstrap, err = bootstrap.New(n.host, cfg)
 	return err
 }

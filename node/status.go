@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 
+	"github.com/p2pnode/p2pnode/bootstrap"
 	"github.com/p2pnode/p2pnode/gossipstate/liveness"
 	"github.com/p2pnode/p2pnode/gossipstate/replica"
 	"github.com/p2pnode/p2pnode/gossipstate/wire"
@@ -46,7 +47,7 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	}
 	s.ClockOffset = clockOffset(members)
 	s.Problems = slices.Concat(identityProblems(identity), storageProblems(storage),
-		n.problems(members, b.Wanted, b.Connected), clockProblems(members, n.cfg.Membership.MaxClockSkew))
+		n.problems(members, b), clockProblems(members, n.cfg.Membership.MaxClockSkew))
 	return s, nil
 }
 
@@ -113,17 +114,17 @@ func (n *Node) workStatus(ctx context.Context) (WorkStatus, error) {
 }
 
 // problems are what an operator may want to act on, worst first.
-func (n *Node) problems(members []replica.Member, wanted, connected int) []Problem {
+func (n *Node) problems(members []replica.Member, b bootstrap.State) []Problem {
 	var all []Problem
 	if n.damaged != nil {
 		all = append(all, Problem{
 			Level: "error", Code: CodeStoreCorrupt, Detail: n.damaged.Error(), Hint: "p2pnode errors " + CodeStoreCorrupt,
 		})
 	}
-	if wanted > 0 && connected == 0 {
+	if b.Wanted > 0 && b.Connected+b.Spared == 0 {
 		all = append(all, Problem{
 			Level: "warn", Code: CodeBootstrapUnreachable,
-			Detail: fmt.Sprintf("none of %d bootstrap peers answers", wanted), Hint: "p2pnode status --json",
+			Detail: fmt.Sprintf("none of %d bootstrap peers answers", b.Wanted), Hint: "p2pnode status --json",
 		})
 	}
 	for _, m := range members {
