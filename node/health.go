@@ -62,7 +62,7 @@ func (n *Node) Readiness(ctx context.Context) []Check {
 	if err != nil {
 		return []Check{stoppedCheck(err)}
 	}
-	return []Check{started, identityCheck(l.identity), n.diskCheck(l.storage.Fault), syncCheck(l.synced, n.bootstrap.State())}
+	return []Check{started, identityCheck(l.identity), n.diskCheck(l.storage.Fault), syncCheck(l.synced, n.bootstrap.State(), len(n.remembered))}
 }
 
 // Health looks at all that an operator may have to act on, whether the node is ready among it.
@@ -86,7 +86,7 @@ func (n *Node) Health(ctx context.Context) []Check {
 		storage.Status, storage.Detail, storage.Hint = CheckWarn, n.damaged.Error(), "p2pnode errors "+CodeStoreCorrupt
 	}
 	return []Check{
-		identity, storage, syncCheck(l.synced, b), clockCheck(l.members, n.cfg.Membership.MaxClockSkew),
+		identity, storage, syncCheck(l.synced, b, len(n.remembered)), clockCheck(l.members, n.cfg.Membership.MaxClockSkew),
 		membershipCheck(count(l.members)), boot,
 	}
 }
@@ -120,8 +120,8 @@ func (n *Node) startedCheck() Check {
 	default:
 	}
 	c := Check{Name: "started", Status: CheckFail, Detail: "the node is starting"}
-	if b := n.bootstrap.State(); b.Wanted > 0 {
-		c.Detail = fmt.Sprintf("the node is starting: it waits up to %s for a first sync; %s", firstSync, connected(b))
+	if b := n.bootstrap.State(); b.Wanted+len(n.remembered) > 0 {
+		c.Detail = fmt.Sprintf("the node is starting: it waits up to %s for a first sync; %s", firstSync, sources(b, len(n.remembered)))
 	}
 	return c
 }
@@ -192,15 +192,18 @@ func (n *Node) diskCheck(fault error) Check {
 	return c
 }
 
-func syncCheck(synced bool, b bootstrap.State) Check {
+func syncCheck(synced bool, b bootstrap.State, remembered int) Check {
 	c := Check{Name: "sync", Status: CheckOK}
 	switch {
 	case synced:
 		c.Detail = "has synced with a peer"
 	case b.Wanted == 0:
 		c.Detail = "no bootstrap peers: the first of its network"
+		if remembered > 0 {
+			c.Detail = "no sync with a peer yet; " + sources(b, remembered)
+		}
 	default:
-		c.Status, c.Detail, c.Hint = CheckFail, "no sync with a peer yet; "+connected(b), "p2pnode health"
+		c.Status, c.Detail, c.Hint = CheckFail, "no sync with a peer yet; "+sources(b, remembered), "p2pnode health"
 		c.Lines = failures(b)
 	}
 	return c
@@ -261,6 +264,17 @@ func bootstrapCheck(b bootstrap.State, now time.Time) Check {
 		c.Status, c.Detail = CheckWarn, c.Detail+"; they are being dialled"
 	}
 	return c
+}
+
+// sources are whom a node that starts may sync with first: bootstrap peers, and those of an earlier run.
+func sources(b bootstrap.State, remembered int) string {
+	switch {
+	case remembered == 0:
+		return connected(b)
+	case b.Wanted == 0:
+		return fmt.Sprintf("%d peers of an earlier run are dialled", remembered)
+	}
+	return fmt.Sprintf("%s; %d peers of an earlier run are dialled", connected(b), remembered)
 }
 
 func connected(b bootstrap.State) string {

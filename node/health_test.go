@@ -105,8 +105,11 @@ func TestNoSyncFailsOnlyWhereABootstrapPeerIsWanted(t *testing.T) {
 		"synced":                      {true, bootstrap.State{Wanted: 2, Connected: 1}, CheckOK},
 		"synced, and then left alone": {true, bootstrap.State{Wanted: 2}, CheckOK},
 	} {
-		require.Equal(t, c.want, syncCheck(c.synced, c.state).Status, name)
+		require.Equal(t, c.want, syncCheck(c.synced, c.state, 0).Status, name)
 	}
+	require.Equal(t, "no sync with a peer yet; 7 peers of an earlier run are dialled", syncCheck(false, bootstrap.State{}, 7).Detail)
+	require.Equal(t, "no sync with a peer yet; 1 of 2 bootstrap peers connected; 7 peers of an earlier run are dialled",
+		syncCheck(false, bootstrap.State{Wanted: 2, Connected: 1}, 7).Detail)
 }
 
 func TestTheClockCheckWarnsFromTheLimitOn(t *testing.T) {

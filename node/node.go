@@ -31,7 +31,7 @@ import (
 // storeFile is the name of the state store in the data directory.
 const storeFile = "state.db"
 
-// firstSync is how long a node with bootstrap peers waits for one sync before it publishes.
+// firstSync is how long a node with bootstrap or remembered peers waits for one sync before it publishes.
 const firstSync = 5 * time.Second
 
 // Options are what a node is given beside its configuration.
