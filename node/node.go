@@ -213,7 +213,7 @@ func (n *Node) makeDiscovery() error {
 	cfg.Network, cfg.Profile, cfg.MDNS = n.cfg.Network.Name, discovery.Profile(n.cfg.Profile), n.cfg.Network.MDNS
 	cfg.Logger = n.log
 	if n.cfg.Membership.Quiet {
-		cfg.AdvertiseInterval, cfg.LookupInterval = quietAdvertise, quietLookup
+		cfg.AdvertiseInterval, cfg.LookupInterval, cfg.ExchangeInterval = quietAdvertise, quietLookup, quietExchange
 	}
 	var err error
 	if n.discovery, err = discovery.New(n.host, cfg); err != nil {

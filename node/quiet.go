@@ -23,6 +23,8 @@ const (
 	quietHeartbeat = 5 * time.Second
 	quietAdvertise = discovery.RecordTTL / 3 // the longest
 	quietLookup    = time.Hour
+	// quietExchange is for exchanges of peers, which are to follow those who come and go. Sooner while neighbours are missing.
+	quietExchange = 5 * time.Minute
 	// quietLowPeers and quietMaxPeers are for the connections, which libp2p keeps alive: the overlay wants 8. They are marks for
 	// trimming, not a limit: among 32 nodes, two minutes after they began, each still had 29 (measured).
 	quietLowPeers = 10

@@ -24,6 +24,7 @@ func TestWhatMakesANodeQuietIsAllowedAndKeepsWhatIsSlowerStill(t *testing.T) {
 
 	found := discovery.DefaultConfig()
 	found.Network, found.AdvertiseInterval, found.LookupInterval = "test", quietAdvertise, quietLookup
+	found.ExchangeInterval = quietExchange
 	require.NoError(t, found.Validate())
 	require.Equal(t, quietHeartbeat, meshParams(6, true).HeartbeatInterval)
 	require.Less(t, meshParams(6, false).HeartbeatInterval, quietHeartbeat)
