@@ -109,7 +109,8 @@ func (c *connector) run(ctx context.Context, events <-chan any, wakes ...chan st
 		case f := <-c.calls:
 			f()
 		case s := <-c.streams:
-			c.wg.Go(func() { c.serve(ctx, s) })
+			admitted := c.admit(s.Conn())
+			c.wg.Go(func() { c.serve(ctx, s, admitted) })
 		case e, open := <-events:
 			if !open {
 				events = nil // the host closes

@@ -24,7 +24,8 @@ const (
 	eagerExchange = 2 * time.Second
 
 	// A peer may ask serveBurst times at once and then every serveEvery; maxServing may ask at one time. An honest one asks
-	// twice in a minute, more often while it is short of neighbours.
+	// twice in a minute, more often while it is short of neighbours. So one peer has few of maxServing, however late it says
+	// what it wants.
 	serveEvery = 5 * time.Second
 	serveBurst = 4
 	maxServing = 16
@@ -160,9 +161,20 @@ func (c *connector) accept(s network.Stream) {
 	}
 }
 
-// serve is the answering side of an exchange.
-func (c *connector) serve(ctx context.Context, s network.Stream) {
-	switch err := c.serving(ctx, s); {
+// admit reports whether the peer of conn may ask once more now. A stream that says nothing counts as a question: else one
+// peer could open all that run at one time.
+func (c *connector) admit(conn network.Conn) bool {
+	now := time.Now()
+	return c.table.met(conn.RemotePeer(), groupOf(conn.RemoteMultiaddr()), now).serve(now)
+}
+
+// serve is the answering side of an exchange; admitted says whether the peer may ask.
+func (c *connector) serve(ctx context.Context, s network.Stream, admitted bool) {
+	err := errRefused
+	if admitted {
+		err = c.serving(ctx, s)
+	}
+	switch {
 	case err == nil:
 		c.count.served.Add(1)
 		s.Close()
@@ -201,13 +213,9 @@ func (c *connector) serving(ctx context.Context, s network.Stream) error {
 	var (
 		entries []entry
 		records [][]byte
-		refused bool
 	)
-	if !c.do(ctx, func() { entries, records, refused = c.answer(s.Conn(), int(ask[0])) }) {
+	if !c.do(ctx, func() { entries, records = c.answer(s.Conn(), int(ask[0])) }) {
 		return ctx.Err()
-	}
-	if refused {
-		return errRefused
 	}
 	if _, err := s.Write(appendOffer(nil, entries)); err != nil {
 		return fmt.Errorf("offering peers: %w", err)
@@ -232,19 +240,15 @@ func (c *connector) serving(ctx context.Context, s network.Stream) error {
 }
 
 // answer takes the question as a push of the peer that asks, and draws what to offer it.
-func (c *connector) answer(conn network.Conn, n int) (entries []entry, records [][]byte, refused bool) {
+func (c *connector) answer(conn network.Conn, n int) (entries []entry, records [][]byte) {
 	id, now := conn.RemotePeer(), time.Now()
 	c.table.near(now, c.link)
-	asker := c.table.met(id, groupOf(conn.RemoteMultiaddr()), now)
-	if !asker.serve(now) {
-		return nil, nil, true
-	}
-	c.table.pushed(asker)
+	c.table.pushed(c.table.met(id, groupOf(conn.RemoteMultiaddr()), now))
 	for _, o := range c.table.offers(id, n, now, c.link) {
 		entries = append(entries, entry{key: keyOf(o.id), seq: o.seq, age: now.Sub(o.heard)})
 		records = append(records, o.record)
 	}
-	return entries, records, false
+	return entries, records
 }
 
 // learn takes the record that identify brought of the peer of conn, and has verified.

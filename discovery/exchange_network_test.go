@@ -307,3 +307,52 @@ func TestARecordTooLongToBeToldOnIsCountedAndNotTold(t *testing.T) {
 		require.Zero(t, other.found.Counters().RecordsTaken)
 	})
 }
+
+func TestAPeerThatOpensStreamsAndSaysNothingLeavesRoomForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		n := c.exchanging(c.host(0))
+		open := func(h host.Host, streams int) {
+			require.NoError(t, h.Connect(t.Context(), peer.AddrInfo{ID: n.ID(), Addrs: n.Addrs()}))
+			for range streams {
+				s, err := h.NewStream(t.Context(), n.ID(), PeersProtocol("test"))
+				require.NoError(t, err)
+				_, err = s.Write(nil) // the protocol's name, and no question
+				require.NoError(t, err)
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		open(c.host(1), 30)
+		require.Equal(t, uint64(30-serveBurst), n.found.Counters().ServeRefused)
+		for i := range 3 {
+			open(c.host(2+i), serveBurst)
+		}
+		require.Equal(t, uint64(30-serveBurst), n.found.Counters().ServeRefused, "the others have room")
+		open(c.host(5), 1)
+		require.Equal(t, uint64(30-serveBurst+1), n.found.Counters().ServeRefused, "now all is taken")
+		time.Sleep(exchangeTimeout)
+		synctest.Wait()
+		require.Equal(t, uint64(maxServing), n.found.Counters().ServeFailed)
+		require.Zero(t, n.found.connector.Load().serves.Load())
+	})
+}
+
+func TestAFarPeersOwnRecordDoesNotLeadToThisMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		n := c.exchanging(c.host(0))
+		own := ma.StringCast("/ip4/1.0.0.2/udp/8000/quic-v1")
+		far := c.exchanging(c.host(1, libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr {
+			return []ma.Multiaddr{ma.StringCast("/ip4/127.0.0.1/udp/8000/quic-v1"), own}
+		})))
+		require.NoError(t, n.Connect(t.Context(), peer.AddrInfo{ID: far.ID(), Addrs: []ma.Multiaddr{own}}))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		var signed []ma.Multiaddr
+		require.True(t, n.found.connector.Load().do(t.Context(), func() {
+			signed = slices.Clone(n.found.connector.Load().table.byPeer[far.ID()].signed)
+		}))
+		require.Equal(t, []ma.Multiaddr{own}, signed)
+	})
+}
