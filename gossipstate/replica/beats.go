@@ -23,6 +23,7 @@ const (
 
 	neighboursWanted = 4 // beat streams that this node opens until it has so many: the default of Config.Neighbours
 	neighboursMax    = 8 // beat streams that it keeps then when others open them
+	neighboursSpare  = 1 // above those that it wants, beat streams that it keeps of those that it opened
 	beatRetry        = 3 * time.Second
 
 	maxUnknown = 16 // anchors asked for in one frame
@@ -79,6 +80,25 @@ func (t *table) openBeats(now time.Time) {
 		t.beatsOpening++
 		p := l.peer
 		t.tasks.spawn(func(ctx context.Context) { t.r.openBeats(ctx, p) })
+	}
+}
+
+// spareBeats gives up a beat stream that this node opened, now and then, while others have opened enough. Whoever joins opens all
+// that it wants: without this those that were there before would have twice as many, and then no room for who comes last.
+func (t *table) spareBeats(now time.Time) {
+	if t.neighbours() <= t.r.cfg.Neighbours+neighboursSpare {
+		t.spareAt = time.Time{}
+		return
+	}
+	due := !t.spareAt.IsZero() && !now.Before(t.spareAt)
+	if t.spareAt.IsZero() || due {
+		t.spareAt = now.Add(beatRetry + time.Duration(t.rng.Int64N(int64(beatRetry))))
+	}
+	if !due {
+		return
+	}
+	if l := t.randomLink(func(l *link) bool { return l.beats != nil && l.beats.opened && l.beats.theirTopics != nil }); l != nil {
+		t.endBeats(l, liveness.Released)
 	}
 }
 

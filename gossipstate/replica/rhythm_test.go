@@ -61,6 +61,46 @@ func TestQuietNodesWatchEachOtherByFewAndStillFindTheDead(t *testing.T) {
 	})
 }
 
+func TestWhoWasThereFirstEndsUpWithNoMoreNeighboursThanItNeeds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		const wanted = 3
+		few := withConfig(func(c *Config) { c.Neighbours = wanted })
+		var nodes []*node
+		for range 12 { // each opens as many as it wants
+			n := c.start(few)
+			for _, other := range nodes {
+				c.connect(n, other)
+			}
+			nodes = append(nodes, n)
+			time.Sleep(2 * time.Second)
+		}
+		crowded := func() (all int) {
+			for _, n := range nodes {
+				all += max(0, neighboursOf(t, n)-wanted-neighboursSpare)
+			}
+			return all
+		}
+		require.NotZero(t, crowded())
+		time.Sleep(2 * time.Minute)
+		sum := 0
+		for _, n := range nodes {
+			has := neighboursOf(t, n)
+			require.GreaterOrEqual(t, has, wanted)
+			sum += has
+			n.table(t, func(tb *table) {
+				for _, l := range tb.links {
+					require.False(t, has > wanted+neighboursSpare && l.beats != nil && l.beats.opened, "one that it could do without")
+				}
+			})
+			requireStatus(t, "alive", n, nodes...)
+			require.Zero(t, n.count(CountTransition, "suspect"))
+		}
+		require.LessOrEqual(t, sum, 12*(wanted+neighboursSpare))
+		t.Logf("%d neighbours of 12 nodes that want %d", sum, wanted)
+	})
+}
+
 func TestAQuietNodeAmongOthersIsJudgedByItsOwnInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)

@@ -45,6 +45,7 @@ type table struct {
 	dialsAsked   int  // for neighbours
 	stirred      bool // the failure detector was told something: see react
 	nextAccuse   time.Time
+	spareAt      time.Time // when a beat stream is given up, if there are still too many; zero: there are not
 
 	dialsForOthers *bucket // dials for neighbours
 
@@ -152,6 +153,7 @@ func (t *table) tick(now time.Time) {
 	t.duePulls(now)
 	t.dueSyncs(now)
 	t.openBeats(now)
+	t.spareBeats(now)
 	t.learnPorts(now)
 	t.knockLate(now)
 	t.overdueDials(now)

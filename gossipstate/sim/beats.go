@@ -13,6 +13,7 @@ const (
 
 	neighboursWanted = 4 // beat streams that a node opens until it has so many
 	neighboursMax    = 8 // beat streams that it keeps when others open them
+	neighboursSpare  = 1 // above those that it wants, beat streams that it keeps of those that it opened
 	beatRetry        = 3 * time.Second
 
 	maxUnknown = 16 // anchors asked for in one frame
@@ -61,6 +62,24 @@ func (p *process) openBeats(now time.Time) {
 		b := p.newBeatLink(l, true)
 		b.stream = l.open(b, (*process).serveBeats)
 		p.sendBeat(l, now)
+	}
+}
+
+// spareBeats gives up a beat stream that this node opened, now and then, while others have opened enough.
+func (p *process) spareBeats(now time.Time) {
+	if p.neighbours() <= neighboursWanted+neighboursSpare {
+		p.spareAt = time.Time{}
+		return
+	}
+	due := !p.spareAt.IsZero() && !now.Before(p.spareAt)
+	if p.spareAt.IsZero() || due {
+		p.spareAt = now.Add(beatRetry + time.Duration(p.rng.Int64N(int64(beatRetry))))
+	}
+	if !due {
+		return
+	}
+	if l := p.randomLink(func(l *link) bool { return l.beats != nil && l.beats.opened && l.beats.hello }); l != nil {
+		p.endBeats(l, liveness.Released)
 	}
 }
 

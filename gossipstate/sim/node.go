@@ -106,6 +106,7 @@ type process struct {
 	dialsAsked   int  // for neighbours
 	stirred      bool // the failure detector was told something: see react
 	nextAccuse   time.Time
+	spareAt      time.Time   // when a beat stream is given up, if there are still too many; zero: there are not
 	slandered    int         // members, so far
 	old          []wire.Beat // beats that came, to replay
 
@@ -236,6 +237,7 @@ func (p *process) tick() {
 	p.duePulls(now)
 	p.dueSyncs(now)
 	p.openBeats(now)
+	p.spareBeats(now)
 	p.knockLate(now)
 	p.overdueDials(now)
 	p.timeouts(now)
