@@ -27,9 +27,9 @@ type Config struct {
 	// bytes a topic.
 	AntiEntropy time.Duration
 	// Neighbours is how many peers this node exchanges beats with, as far as that is up to it: it opens beat streams until it has
-	// so many, and accepts others up to twice as many. Default 4, range 3 to 64: three must watch a member to call it dead without
-	// asking others, and one of four may be stopped itself. Raising it costs two packets for each of them in each beat interval,
-	// on both sides: 190 bytes a second (measured).
+	// so many, accepts others up to twice as many, and gives up those that it opened above one more. Default 4, range 3 to 64:
+	// three must watch a member to call it dead without asking others, and one of four may be stopped itself. Raising it costs
+	// two packets for each of them in each beat interval, on both sides: 190 bytes a second (measured).
 	Neighbours int
 	// TombstoneTTL is how long this node remembers its own deleted keys, so that replicas which were away learn of them.
 	// Default 168 h, range 1 min to 365 days. Raising it costs memory for every deleted key.

@@ -26,13 +26,7 @@ func (t *table) openBeats(now time.Time) {
 	if !t.beats() {
 		return
 	}
-	running := t.beatsOpening
-	for _, l := range t.links {
-		if l.beats != nil {
-			running++
-		}
-	}
-	for ; running < t.r.cfg.Neighbours; running++ {
+	for running := t.beatsOpening + t.neighbours(); running < t.r.cfg.Neighbours; running++ {
 		l := t.randomLink(func(l *link) bool { return l.takesBeats && l.beats == nil && !now.Before(l.beatsAt) })
 		if l == nil {
 			return
@@ -47,19 +41,16 @@ func (t *table) openBeats(now time.Time) {
 // spareBeats gives up a beat stream that this node opened, now and then, while others have opened enough. Whoever joins opens all
 // that it wants: without this those that were there before would have twice as many, and then no room for who comes last.
 func (t *table) spareBeats(now time.Time) {
-	if t.neighbours() <= t.r.cfg.Neighbours+neighboursSpare {
+	switch {
+	case t.neighbours() <= t.r.cfg.Neighbours+neighboursSpare:
 		t.spareAt = time.Time{}
-		return
-	}
-	due := !t.spareAt.IsZero() && !now.Before(t.spareAt)
-	if t.spareAt.IsZero() || due {
+	case t.spareAt.IsZero():
 		t.spareAt = now.Add(beatRetry + time.Duration(t.rng.Int64N(int64(beatRetry))))
-	}
-	if !due {
-		return
-	}
-	if l := t.randomLink(func(l *link) bool { return l.beats != nil && l.beats.opened && l.beats.theirTopics != nil }); l != nil {
-		t.endBeats(l, liveness.Released)
+	case !now.Before(t.spareAt):
+		t.spareAt = time.Time{}
+		if l := t.randomLink(func(l *link) bool { return l.beats != nil && l.beats.opened && l.beats.theirTopics != nil }); l != nil {
+			t.endBeats(l, liveness.Released)
+		}
 	}
 }
 

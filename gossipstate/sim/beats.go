@@ -67,19 +67,16 @@ func (p *process) openBeats(now time.Time) {
 
 // spareBeats gives up a beat stream that this node opened, now and then, while others have opened enough.
 func (p *process) spareBeats(now time.Time) {
-	if p.neighbours() <= neighboursWanted+neighboursSpare {
+	switch {
+	case p.neighbours() <= neighboursWanted+neighboursSpare:
 		p.spareAt = time.Time{}
-		return
-	}
-	due := !p.spareAt.IsZero() && !now.Before(p.spareAt)
-	if p.spareAt.IsZero() || due {
+	case p.spareAt.IsZero():
 		p.spareAt = now.Add(beatRetry + time.Duration(p.rng.Int64N(int64(beatRetry))))
-	}
-	if !due {
-		return
-	}
-	if l := p.randomLink(func(l *link) bool { return l.beats != nil && l.beats.opened && l.beats.hello }); l != nil {
-		p.endBeats(l, liveness.Released)
+	case !now.Before(p.spareAt):
+		p.spareAt = time.Time{}
+		if l := p.randomLink(func(l *link) bool { return l.beats != nil && l.beats.opened && l.beats.hello }); l != nil {
+			p.endBeats(l, liveness.Released)
+		}
 	}
 }
 
