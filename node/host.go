@@ -212,8 +212,7 @@ const (
 	rumorOverhead = 4 << 10 // of a pubsub message around an Update
 
 	// seenFor is how long gossipsub knows a message again, some 100 bytes each; what is repeated later is stale to the replica. Its
-	// own 2 min would let strangers fill more memory than all that they may hold. Neighbours offer messages for 3 heartbeats, 15 s
-	// at most.
+	// own 2 min would have a flood fill eight times the memory. Neighbours offer messages for 3 heartbeats, 15 s at most.
 	seenFor = 15 * time.Second
 )
 

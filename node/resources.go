@@ -19,8 +19,8 @@ const (
 )
 
 // newResources bounds what peers take of a host that is to have at most maxPeers connections. Until the connection manager has
-// closed some, twice as many may be opened by others, and three times as many in all: each costs 0.25 MiB when its peer means harm
-// (measured: the hostile peer of testnet). libp2p's own limits grow with the machine's memory. What is refused is counted in c.
+// closed some, twice as many may be opened by others, and three times as many in all: each costs 0.4 MiB when its peer means harm
+// (measured: a hundred such). libp2p's own limits grow with the machine's memory. What is refused is counted in c.
 func newResources(maxPeers int, c *refusals) (network.ResourceManager, error) {
 	inbound, all := rcmgr.LimitVal(max(2*maxPeers, 16)), rcmgr.LimitVal(max(3*maxPeers, 32))
 	least := rcmgr.DefaultLimits
