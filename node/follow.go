@@ -78,10 +78,7 @@ func (n *Node) followRecords(ctx context.Context) error {
 				n.discovery.Add(info)
 			}
 		case e.New.Key == tagsKey:
-			select {
-			case n.tagged <- struct{}{}:
-			default: // the list is to be made anew already
-			}
+			n.membersChanged()
 		}
 	}
 	return nil
@@ -112,46 +109,41 @@ const (
 func (n *Node) followMembers(ctx context.Context) error {
 	tick := time.NewTicker(workersRefresh)
 	defer tick.Stop()
-	changed, ended := make(chan struct{}, 1), make(chan error, 1)
-	go func() { ended <- n.watchMembers(ctx, changed) }()
+	stopped := make(chan error, 1)
+	go func() { stopped <- n.watchMembers(ctx) }()
 	for {
 		n.refreshWorkers(ctx)
-		pause := time.NewTimer(workersPause)
 		select {
-		case <-ctx.Done():
-			pause.Stop()
-			<-ended // with ctx
-			return nil
-		case err := <-ended:
-			pause.Stop()
+		case err := <-stopped:
 			return err
-		case <-pause.C:
+		case <-time.After(workersPause):
 		}
 		select {
-		case <-ctx.Done():
-			<-ended
-			return nil
-		case err := <-ended:
+		case err := <-stopped:
 			return err
-		case <-changed:
-		case <-n.tagged:
+		case <-n.changed:
 		case <-tick.C:
 		}
 	}
 }
 
-// watchMembers says that something has changed, once for all changes that nobody has looked at.
-func (n *Node) watchMembers(ctx context.Context, changed chan<- struct{}) error {
+// watchMembers notes changes of members until ctx is done.
+func (n *Node) watchMembers(ctx context.Context) error {
 	for _, err := range n.replica.WatchMembers(ctx) {
 		if err != nil {
 			return err
 		}
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
+		n.membersChanged()
 	}
 	return ctx.Err()
+}
+
+// membersChanged has the list of workers made anew: once for all changes that nobody has looked at.
+func (n *Node) membersChanged() {
+	select {
+	case n.changed <- struct{}{}:
+	default:
+	}
 }
 
 func (n *Node) refreshWorkers(ctx context.Context) {

@@ -66,7 +66,7 @@ type Node struct {
 	remembered []discovery.Remembered // of earlier runs
 	pools      map[string]*worker.Pool
 	workers    atomic.Pointer[[]nonce.Worker]
-	tagged     chan struct{} // holds a token while a member's tags have changed
+	changed    chan struct{} // holds a token while members have changed: see membersChanged
 
 	pubsub    *pubsub.PubSub
 	endPubsub context.CancelFunc
@@ -82,7 +82,7 @@ func New(cfg Config, opts Options) (n *Node, err error) {
 		return nil, err
 	}
 	n = &Node{
-		cfg: cfg, log: opts.Logger, ready: make(chan struct{}), tagged: make(chan struct{}, 1), pools: map[string]*worker.Pool{},
+		cfg: cfg, log: opts.Logger, ready: make(chan struct{}), changed: make(chan struct{}, 1), pools: map[string]*worker.Pool{},
 		interfaces: newInterfaces(),
 	}
 	if n.log == nil {
