@@ -50,6 +50,19 @@ func (m *metrics) counter(name, help string, v uint64, label, value string) {
 	m.add(Counter, name, help, float64(v), label, value)
 }
 
+// labelled is one of several counters of a name, and what its label says.
+type labelled struct {
+	label string
+	n     uint64
+}
+
+// counters adds one counter of a name for each value of its label.
+func (m *metrics) counters(name, help, label string, all []labelled) {
+	for _, c := range all {
+		m.counter(name, help, c.n, label, c.label)
+	}
+}
+
 func (m *metrics) add(kind MetricKind, name, help string, v float64, label, value string) {
 	metric := Metric{Name: name, Help: help, Kind: kind, Value: v}
 	if label != "" {
@@ -97,15 +110,10 @@ func (m *metrics) replica(counts []replica.Count) {
 
 func (m *metrics) discovery(n *Node) {
 	b := n.bootstrap.Counters()
-	for _, c := range []struct {
-		result string
-		n      uint64
-	}{
+	m.counters("p2pnode_bootstrap_dials_total", "Dials of bootstrap peers.", "result", []labelled{
 		{"ok", b.OK}, {"refused", b.Refused}, {"timeout", b.Timeout}, {"id_mismatch", b.IDMismatch},
 		{"security", b.Security}, {"dns", b.DNS}, {"other", b.Other},
-	} {
-		m.counter("p2pnode_bootstrap_dials_total", "Dials of bootstrap peers.", c.n, "result", c.result)
-	}
+	})
 	d := n.discovery.Counters()
 	m.counter("p2pnode_discovery_advertisements_total", "Records put into the DHT.", d.Advertisements, "", "")
 	m.counter("p2pnode_discovery_lookups_total", "Look-ups of the network's nodes in the DHT.", d.Lookups, "", "")
@@ -118,48 +126,29 @@ func (m *metrics) discovery(n *Node) {
 		m.gauge("p2pnode_discovery_last_advertise_age_seconds", "Time since this node's record was last put into the DHT.",
 			time.Since(d.LastAdvertise).Seconds(), "", "")
 	}
-	for _, c := range []struct {
-		result string
-		n      uint64
-	}{{"ok", d.Exchanges}, {"failed", d.ExchangesFailed}, {"malformed", d.ExchangesMalformed}} {
-		m.counter("p2pnode_discovery_exchanges_total", "Neighbours asked for peers.", c.n, "result", c.result)
-	}
-	for _, c := range []struct {
-		result string
-		n      uint64
-	}{{"ok", d.Served}, {"refused", d.ServeRefused}, {"failed", d.ServeFailed}} {
-		m.counter("p2pnode_discovery_served_total", "Exchanges of peers that others asked for.", c.n, "result", c.result)
-	}
+	m.counters("p2pnode_discovery_exchanges_total", "Neighbours asked for peers.", "result", []labelled{
+		{"ok", d.Exchanges}, {"failed", d.ExchangesFailed}, {"malformed", d.ExchangesMalformed},
+	})
+	m.counters("p2pnode_discovery_served_total", "Exchanges of peers that others asked for.", "result", []labelled{
+		{"ok", d.Served}, {"refused", d.ServeRefused}, {"failed", d.ServeFailed},
+	})
 	m.counter("p2pnode_discovery_records_total", "Signed records of peers that exchanges brought.", d.RecordsTaken, "", "")
-	for _, c := range []struct {
-		reason string
-		n      uint64
-	}{
+	m.counters("p2pnode_discovery_dropped_total", "What was heard of peers and not kept.", "reason", []labelled{
 		{"queue", d.Dropped.Queue}, {"address", d.Dropped.Address}, {"record", d.Dropped.Record}, {"room", d.Dropped.Room},
 		{"pushes", d.Dropped.Pushes},
-	} {
-		m.counter("p2pnode_discovery_dropped_total", "What was heard of peers and not kept.", c.n, "reason", c.reason)
-	}
-	for _, c := range []struct {
-		result string
-		n      uint64
-	}{{"ok", d.DialsOK}, {"refused", d.DialsRefused}, {"timeout", d.DialsTimeout}, {"other", d.DialsOther}} {
-		m.counter("p2pnode_discovery_dials_total", "Dials of peers that were found.", c.n, "result", c.result)
-	}
+	})
+	m.counters("p2pnode_discovery_dials_total", "Dials of peers that were found.", "result", []labelled{
+		{"ok", d.DialsOK}, {"refused", d.DialsRefused}, {"timeout", d.DialsTimeout}, {"other", d.DialsOther},
+	})
 	m.gauge("p2pnode_dht_routing_table", "Peers in the DHT's table.", float64(d.RoutingTable), "", "")
 	m.counter("p2pnode_peers_refused_total", "Connections closed by this node.", n.stray.dropped.Load(), "reason", "network_mismatch")
 }
 
 func (m *metrics) refused(r *refusals) {
-	for _, c := range []struct {
-		limit string
-		n     uint64
-	}{
+	m.counters("p2pnode_resources_refused_total", "Refused to peers since a limit was reached.", "reason", []labelled{
 		{"connections", r.connections.Load()}, {"streams", r.streams.Load()}, {"peer", r.peers.Load()},
 		{"protocol", r.protocols.Load()}, {"service", r.services.Load()}, {"memory", r.memory.Load()},
-	} {
-		m.counter("p2pnode_resources_refused_total", "Refused to peers since a limit was reached.", c.n, "reason", c.limit)
-	}
+	})
 }
 
 func (m *metrics) gossip(c gossipCounts) {
